@@ -1,0 +1,1 @@
+//! Configuration: builders, checked when built.

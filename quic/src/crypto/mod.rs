@@ -1,0 +1,1 @@
+//! TLS behind our own trait, packet keys, and the other uses of cryptography (RFC 9001).

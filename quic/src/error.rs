@@ -1,0 +1,1 @@
+//! Public errors: one small enum per operation.

@@ -1,0 +1,29 @@
+//! Leaf types that every layer shares. Nothing here imports another module of the crate.
+
+mod buffer;
+mod burst;
+mod connection_id;
+mod error;
+mod ids;
+mod rng;
+mod tx_batch;
+
+pub use buffer::{Buffer, BufferPool};
+pub use burst::Burst;
+pub use connection_id::{ConnectionId, ConnectionIdTooLong, ResetToken};
+pub use error::{TransportError, TransportErrorCode};
+pub use ids::{Dir, Ecn, FourTuple, Level, PacketNumber, Side, SocketId, SpaceId, StreamId};
+pub use rng::Rng;
+pub use tx_batch::{TxBatch, TxMeta};
+
+/// QUIC version 1 (RFC 9000 §15).
+pub const VERSION_1: u32 = 0x0000_0001;
+
+/// No connection ID is longer in the versions we speak (RFC 9000 §17.2).
+pub const MAX_CID_LEN: usize = 20;
+
+/// Length of a stateless reset token, bytes (RFC 9000 §10.3).
+pub const RESET_TOKEN_LEN: usize = 16;
+
+/// The smallest datagram that may carry an Initial, and the size every path must carry (RFC 9000 §14).
+pub const MIN_DATAGRAM_SIZE: usize = 1200;

@@ -1,0 +1,1 @@
+//! Congestion control and pacing (RFC 9002 §7).

@@ -1,0 +1,1 @@
+//! Loss detection (RFC 9002 §6 and Appendix A).

@@ -1,0 +1,1 @@
+//! Packet number spaces: what was received, what was sent, and the tokens that recovery hands back.

@@ -1,0 +1,1 @@
+//! Streams: states, buffers, flow control, scheduling (RFC 9000 §2 to §4).

@@ -1,0 +1,132 @@
+//! Variable-length integers (RFC 9000 §16).
+
+use std::fmt;
+
+use bytes::BufMut;
+
+/// An integer below 2^62, as QUIC and HTTP/3 encode them.
+#[derive(Default, Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VarInt(u64);
+
+/// A number of 2^62 or more.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("value is too large for a variable-length integer (2^62 or more)")]
+pub struct VarIntBoundsExceeded;
+
+impl VarInt {
+    /// 2^62 - 1.
+    pub const MAX: Self = Self((1 << 62) - 1);
+
+    /// From a number that always fits.
+    #[must_use]
+    pub const fn from_u32(value: u32) -> Self {
+        Self(value as u64)
+    }
+
+    /// From any number below 2^62.
+    ///
+    /// # Errors
+    /// [`VarIntBoundsExceeded`] from 2^62 on.
+    pub const fn from_u64(value: u64) -> Result<Self, VarIntBoundsExceeded> {
+        if value <= Self::MAX.0 { Ok(Self(value)) } else { Err(VarIntBoundsExceeded) }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn into_inner(self) -> u64 {
+        self.0
+    }
+
+    /// Length of the shortest encoding: 1, 2, 4 or 8 bytes.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        size(self.0)
+    }
+
+    /// Takes a varint from the front of `input`; `None` if it is cut off (then `input` is unchanged).
+    pub fn decode(input: &mut &[u8]) -> Option<Self> {
+        decode(input).map(Self)
+    }
+
+    /// Appends the shortest encoding.
+    pub fn encode(self, out: &mut impl BufMut) {
+        encode(self.0, out);
+    }
+}
+
+/// Length of the shortest encoding of `value`; values of 2^62 or more do not occur.
+#[must_use]
+pub(crate) const fn size(value: u64) -> usize {
+    match value {
+        0..0x40 => 1,
+        0x40..0x4000 => 2,
+        0x4000..0x4000_0000 => 4,
+        _ => 8,
+    }
+}
+
+/// Takes a varint from the front of `input`; `None` if it is cut off (then `input` is unchanged).
+pub(crate) fn decode(input: &mut &[u8]) -> Option<u64> {
+    let first = *input.first()?;
+    let len = 1 << (first >> 6);
+    let (bytes, rest) = input.split_at_checked(len)?;
+    let tail = bytes.get(1..)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+    *input = rest;
+    Some(u64::from(first & 0x3f) << (8 * (len - 1)) | tail)
+}
+
+/// Appends the shortest encoding of `value`, which is below 2^62.
+pub(crate) fn encode(value: u64, out: &mut impl BufMut) {
+    debug_assert!(value <= VarInt::MAX.0);
+    #[expect(clippy::cast_possible_truncation, reason = "each arm holds values that fit")]
+    match size(value) {
+        1 => out.put_u8(value as u8),
+        2 => out.put_u16(0x4000 | value as u16),
+        4 => out.put_u32(0x8000_0000 | value as u32),
+        _ => out.put_u64(0xc000_0000_0000_0000 | value),
+    }
+}
+
+impl From<VarInt> for u64 {
+    fn from(value: VarInt) -> Self {
+        value.0
+    }
+}
+
+impl From<u8> for VarInt {
+    fn from(value: u8) -> Self {
+        Self(value.into())
+    }
+}
+
+impl From<u16> for VarInt {
+    fn from(value: u16) -> Self {
+        Self(value.into())
+    }
+}
+
+impl From<u32> for VarInt {
+    fn from(value: u32) -> Self {
+        Self(value.into())
+    }
+}
+
+impl TryFrom<u64> for VarInt {
+    type Error = VarIntBoundsExceeded;
+
+    fn try_from(value: u64) -> Result<Self, Self::Error> {
+        Self::from_u64(value)
+    }
+}
+
+impl fmt::Debug for VarInt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for VarInt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
