@@ -1,1 +1,339 @@
-//! Public errors: one small enum per operation.
+//! Public errors: one small enum per operation, and the kind of [`io::Error`] each becomes.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+pub use crate::packet::{TransportError, TransportErrorCode};
+use crate::wire::VarInt;
+
+/// Which end closed a connection with a transport error.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, Hash)]
+pub enum ClosedBy {
+    /// This end: it found the error, and told the peer.
+    Local,
+    /// The peer: the error is what its CONNECTION_CLOSE said.
+    Peer,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The server answered with Version Negotiation and offers no version that this end speaks (RFC 9000 §6.2).
+    #[error("the peer speaks none of our QUIC versions (it offers {offered:x?})")]
+    VersionMismatch {
+        /// What the server offers.
+        offered: Vec<u32>,
+    },
+    /// The handshake did not complete in time; perhaps nobody listens there.
+    #[error("the handshake timed out")]
+    HandshakeTimeout,
+    /// Nothing arrived for as long as the idle timeout (RFC 9000 §10.1).
+    #[error("the connection was idle for too long")]
+    TimedOut,
+    /// The peer has forgotten the connection (stateless reset, RFC 9000 §10.3).
+    #[error("reset by the peer: it does not know the connection any more")]
+    Reset,
+    /// An error of the protocol, TLS included (CONNECTION_CLOSE of type 0x1c).
+    #[error("{}: {}", match by { ClosedBy::Local => "closed for", ClosedBy::Peer => "closed by the peer" }, describe(error))]
+    Transport {
+        /// Who found it.
+        by: ClosedBy,
+        /// Code, frame type and reason.
+        error: TransportError,
+    },
+    /// The peer's application closed the connection (CONNECTION_CLOSE of type 0x1d).
+    #[error("closed by the peer's application: code {code}{}{}", if reason.is_empty() { "" } else { ": " }, String::from_utf8_lossy(reason))]
+    Application {
+        /// The application's code.
+        code: VarInt,
+        /// For people; chosen by the peer.
+        reason: Bytes,
+    },
+    /// The server refused the connection (CONNECTION_REFUSED, RFC 9000 §20.1).
+    #[error("the server refused the connection")]
+    Refused,
+    /// The system says that the peer cannot be reached, and nothing authenticated has arrived from it.
+    #[error("the peer cannot be reached ({0})")]
+    Unreachable(io::ErrorKind),
+    /// This end closed the connection, or dropped the last handle to it.
+    #[error("closed by this end")]
+    LocallyClosed,
+    /// The task that drove the connection is gone: its runtime was shut down, or it panicked.
+    #[error("the task of the connection is gone")]
+    TaskLost,
+}
+
+impl ConnectionError {
+    /// An error that this end found.
+    #[must_use]
+    pub fn local(error: TransportError) -> Self {
+        Self::Transport { by: ClosedBy::Local, error }
+    }
+
+    /// What the peer's CONNECTION_CLOSE of type 0x1c said.
+    #[must_use]
+    pub fn peer(error: TransportError) -> Self {
+        if error.code == TransportErrorCode::CONNECTION_REFUSED {
+            Self::Refused
+        } else {
+            Self::Transport { by: ClosedBy::Peer, error }
+        }
+    }
+
+    /// The TLS alert that ended the handshake, if one did (RFC 8446 §6).
+    #[must_use]
+    pub fn tls_alert(&self) -> Option<u8> {
+        match self {
+            Self::Transport { error, .. } => error.code.tls_alert(),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::VersionMismatch { .. } => io::ErrorKind::Unsupported,
+            Self::HandshakeTimeout | Self::TimedOut => io::ErrorKind::TimedOut,
+            Self::Reset => io::ErrorKind::ConnectionReset,
+            Self::Transport { by: ClosedBy::Local, .. } => io::ErrorKind::InvalidData,
+            Self::Transport { .. } | Self::Application { .. } => io::ErrorKind::ConnectionAborted,
+            Self::Refused => io::ErrorKind::ConnectionRefused,
+            Self::Unreachable(kind) => *kind,
+            Self::LocallyClosed => io::ErrorKind::NotConnected,
+            Self::TaskLost => io::ErrorKind::BrokenPipe,
+        }
+    }
+}
+
+/// The error with the meaning of its TLS alert, where it carries one.
+fn describe(error: &TransportError) -> String {
+    match error.code.tls_alert().and_then(alert_name) {
+        Some(name) => format!("{error} (TLS alert {name})"),
+        None => error.to_string(),
+    }
+}
+
+/// Names of the alerts of TLS 1.3 (RFC 8446 §6).
+fn alert_name(alert: u8) -> Option<&'static str> {
+    Some(match alert {
+        0 => "close_notify",
+        10 => "unexpected_message",
+        20 => "bad_record_mac",
+        22 => "record_overflow",
+        40 => "handshake_failure",
+        42 => "bad_certificate",
+        43 => "unsupported_certificate",
+        44 => "certificate_revoked",
+        45 => "certificate_expired",
+        46 => "certificate_unknown",
+        47 => "illegal_parameter",
+        48 => "unknown_ca",
+        49 => "access_denied",
+        50 => "decode_error",
+        51 => "decrypt_error",
+        70 => "protocol_version",
+        71 => "insufficient_security",
+        80 => "internal_error",
+        86 => "inappropriate_fallback",
+        90 => "user_canceled",
+        109 => "missing_extension",
+        110 => "unsupported_extension",
+        112 => "unrecognized_name",
+        113 => "bad_certificate_status_response",
+        115 => "unknown_psk_identity",
+        116 => "certificate_required",
+        120 => "no_application_protocol",
+        _ => return None,
+    })
+}
+
+/// Why no attempt at a connection was made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The endpoint was closed, or its task is gone.
+    #[error("the endpoint is closed")]
+    EndpointClosed,
+    /// The endpoint has no default client configuration and none was given.
+    #[error("no client configuration")]
+    NoClientConfig,
+    /// The server name is neither a DNS name nor an IP address.
+    #[error("{0:?} is not a server name")]
+    InvalidServerName(String),
+    /// Nothing can be sent to this address: port 0, an unspecified address, or a family the socket does not speak.
+    #[error("{0} cannot be connected to")]
+    InvalidRemoteAddress(SocketAddr),
+    /// The TLS configuration does not work for QUIC.
+    #[error("TLS configuration: {0}")]
+    Tls(String),
+}
+
+/// Why reading a stream ended other than at its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The peer reset the stream.
+    #[error("the peer reset the stream with code {0}")]
+    Reset(VarInt),
+    /// The stream was stopped by this end.
+    #[error("the stream was stopped by this end")]
+    ClosedStream,
+    /// The server did not accept 0-RTT; the stream never existed for it.
+    #[error("0-RTT was rejected")]
+    ZeroRttRejected,
+    /// The connection ended.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+}
+
+/// Why `RecvStream::read_exact` failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadExactError {
+    /// The stream ended after this many bytes.
+    #[error("the stream ended after {0} bytes")]
+    FinishedEarly(usize),
+    /// Reading failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Why `RecvStream::read_to_end` failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadToEndError {
+    /// The stream is longer than the limit.
+    #[error("the stream is too long")]
+    TooLong,
+    /// Reading failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Why data could not be handed to a stream, or be delivered on it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The peer does not want the rest of the stream.
+    #[error("the peer stopped the stream with code {0}")]
+    Stopped(VarInt),
+    /// The stream was finished or reset by this end.
+    #[error("the stream was finished or reset by this end")]
+    ClosedStream,
+    /// The server did not accept 0-RTT; the stream never existed for it.
+    #[error("0-RTT was rejected")]
+    ZeroRttRejected,
+    /// The connection ended.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+}
+
+/// The stream was finished, reset or stopped before; the call has no effect.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stream is closed")]
+pub struct ClosedStream;
+
+impl From<ConnectionError> for io::Error {
+    fn from(error: ConnectionError) -> Self {
+        Self::new(error.kind(), error)
+    }
+}
+
+impl From<ConnectError> for io::Error {
+    fn from(error: ConnectError) -> Self {
+        let kind = match error {
+            ConnectError::EndpointClosed => io::ErrorKind::NotConnected,
+            ConnectError::NoClientConfig | ConnectError::Tls(_) => io::ErrorKind::Other,
+            ConnectError::InvalidServerName(_) => io::ErrorKind::InvalidInput,
+            ConnectError::InvalidRemoteAddress(_) => io::ErrorKind::AddrNotAvailable,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl ReadError {
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Reset(_) | Self::ZeroRttRejected => io::ErrorKind::ConnectionReset,
+            Self::ClosedStream => io::ErrorKind::NotConnected,
+            Self::Connection(error) => error.kind(),
+        }
+    }
+}
+
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        Self::new(error.kind(), error)
+    }
+}
+
+impl From<ReadExactError> for io::Error {
+    fn from(error: ReadExactError) -> Self {
+        match error {
+            ReadExactError::FinishedEarly(_) => Self::new(io::ErrorKind::UnexpectedEof, error),
+            ReadExactError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadToEndError> for io::Error {
+    fn from(error: ReadToEndError) -> Self {
+        match error {
+            ReadToEndError::TooLong => Self::new(io::ErrorKind::FileTooLarge, error),
+            ReadToEndError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> Self {
+        let kind = match &error {
+            WriteError::Stopped(_) => io::ErrorKind::BrokenPipe,
+            WriteError::ZeroRttRejected => io::ErrorKind::ConnectionReset,
+            WriteError::ClosedStream => io::ErrorKind::NotConnected,
+            WriteError::Connection(error) => error.kind(),
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ClosedStream> for io::Error {
+    fn from(error: ClosedStream) -> Self {
+        Self::new(io::ErrorKind::NotConnected, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_by_the_peer_is_told_apart() {
+        let refused = TransportError::new(TransportErrorCode::CONNECTION_REFUSED, "");
+        assert_eq!(ConnectionError::peer(refused), ConnectionError::Refused);
+        let other = TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, "odd");
+        let error = ConnectionError::peer(other.clone());
+        assert_eq!(error.to_string(), "closed by the peer: PROTOCOL_VIOLATION: odd");
+        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(io::Error::from(ConnectionError::local(other)).kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_tls_alert_tells_its_meaning() {
+        let error = ConnectionError::peer(TransportError::new(TransportErrorCode::crypto(120), ""));
+        assert_eq!(error.tls_alert(), Some(120));
+        assert!(error.to_string().contains("no_application_protocol"), "{error}");
+    }
+
+    #[test]
+    fn io_kinds_say_what_happened() {
+        let lost = ReadError::from(ConnectionError::TimedOut);
+        assert_eq!(io::Error::from(lost).kind(), io::ErrorKind::TimedOut);
+        assert_eq!(io::Error::from(WriteError::Stopped(7_u8.into())).kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(io::Error::from(ReadExactError::FinishedEarly(3)).kind(), io::ErrorKind::UnexpectedEof);
+        let application = ConnectionError::Application { code: 3_u8.into(), reason: "bye".into() };
+        assert_eq!(application.to_string(), "closed by the peer's application: code 3: bye");
+    }
+}

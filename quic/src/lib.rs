@@ -6,9 +6,13 @@ pub mod config;
 mod crypto;
 #[cfg(feature = "tokio")]
 mod driver;
-mod error;
+pub mod error;
 #[cfg(feature = "tokio")]
 mod net;
 mod packet;
 mod proto;
 mod wire;
+
+pub use error::{ClosedStream, ConnectError, ConnectionError, ReadError, WriteError};
+pub use packet::{ConnectionId, Dir, Rng, Side, StreamId, TransportError, TransportErrorCode};
+pub use wire::{VarInt, VarIntBoundsExceeded};

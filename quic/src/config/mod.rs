@@ -1,1 +1,30 @@
-//! Configuration: builders, checked when built.
+//! Configuration: builders whose values are checked when they are built.
+//!
+//! | type | says | shared by |
+//! |---|---|---|
+//! | [`TransportConfig`] | windows, limits, timers of a connection | any number of client and server configurations |
+//! | [`EndpointConfig`] | connection IDs, admission, buffers | all connections of a socket |
+
+mod connection_id;
+mod endpoint;
+mod transport;
+
+pub use connection_id::{ConnectionIdGenerator, RandomConnectionIds};
+pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
+pub use transport::{CongestionControl, TransportConfig, TransportConfigBuilder};
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} {problem}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The name of the builder's method.
+    pub setting: &'static str,
+    /// What is wrong with the value, to be read after the name.
+    pub problem: &'static str,
+}
+
+/// An error about `setting` unless `ok`.
+fn check(ok: bool, setting: &'static str, problem: &'static str) -> Result<(), ConfigError> {
+    if ok { Ok(()) } else { Err(ConfigError { setting, problem }) }
+}

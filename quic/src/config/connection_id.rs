@@ -1,0 +1,69 @@
+//! How an endpoint makes up its own connection IDs.
+
+use std::fmt;
+
+use crate::packet::{ConnectionId, MAX_CID_LEN, Rng};
+
+/// Makes the connection IDs that peers address this endpoint by.
+///
+/// All IDs of an endpoint have one length, so that a packet with a short header can be taken apart
+/// (RFC 9000 §17.3.1). IDs must not reveal to an observer that they belong to one connection (RFC 9000 §5.1).
+pub trait ConnectionIdGenerator: fmt::Debug + Send + Sync {
+    /// Length of every ID, 0 to 20 bytes. An endpoint that accepts connections needs at least 4.
+    fn len(&self) -> usize;
+
+    /// A new ID of that length. A clash with an ID in use is found by the caller, who asks again.
+    fn generate(&self, rng: &mut Rng) -> ConnectionId;
+
+    /// True if IDs have length zero: such an endpoint can only be a client.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Random IDs, the default.
+#[derive(Debug, Copy, Clone)]
+pub struct RandomConnectionIds {
+    len: usize,
+}
+
+impl RandomConnectionIds {
+    /// IDs of `len` bytes, at most 20; 8 is a good choice.
+    #[must_use]
+    pub fn new(len: usize) -> Self {
+        Self { len: len.min(MAX_CID_LEN) }
+    }
+}
+
+impl Default for RandomConnectionIds {
+    fn default() -> Self {
+        Self::new(8)
+    }
+}
+
+impl ConnectionIdGenerator for RandomConnectionIds {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn generate(&self, rng: &mut Rng) -> ConnectionId {
+        let bytes: [u8; MAX_CID_LEN] = rng.array();
+        bytes.get(..self.len).and_then(|bytes| ConnectionId::try_from(bytes).ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_ids_have_the_length_asked_for() {
+        let mut rng = Rng::from_u64(1);
+        for len in 0..=MAX_CID_LEN {
+            assert_eq!(RandomConnectionIds::new(len).generate(&mut rng).len(), len);
+        }
+        assert_eq!(RandomConnectionIds::new(21).len(), 20);
+        let ids = RandomConnectionIds::default();
+        assert_ne!(ids.generate(&mut rng), ids.generate(&mut rng));
+    }
+}

@@ -1,0 +1,174 @@
+//! What all connections of an endpoint share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{ConfigError, ConnectionIdGenerator, RandomConnectionIds, check};
+use crate::packet::{MAX_CID_LEN, VERSION_1};
+
+/// A secret of an endpoint; never printed.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) [u8; 32]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// How an endpoint names its connections, whom it lets in, and how large its buffers are.
+#[derive(Debug, Clone)]
+pub struct EndpointConfig {
+    pub(crate) connection_ids: Arc<dyn ConnectionIdGenerator>,
+    /// Drawn at random by the endpoint if not set.
+    pub(crate) reset_key: Option<Secret>,
+    /// Drawn at random by the endpoint if not set.
+    pub(crate) token_key: Option<Secret>,
+    pub(crate) rng_seed: Option<Secret>,
+    pub(crate) versions: Vec<u32>,
+    pub(crate) max_connections: usize,
+    pub(crate) max_incoming: usize,
+    pub(crate) incoming_buffer_size: usize,
+    pub(crate) stateless_answers_per_second: u32,
+    pub(crate) socket_receive_buffer: usize,
+    pub(crate) socket_send_buffer: usize,
+    pub(crate) gso: bool,
+}
+
+impl EndpointConfig {
+    /// Starts from the defaults.
+    pub fn builder() -> EndpointConfigBuilder {
+        EndpointConfigBuilder(Self::default())
+    }
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            connection_ids: Arc::new(RandomConnectionIds::default()),
+            reset_key: None,
+            token_key: None,
+            rng_seed: None,
+            versions: vec![VERSION_1],
+            max_connections: 1 << 20,
+            max_incoming: 1024,
+            incoming_buffer_size: 64 << 10,
+            stateless_answers_per_second: 10_000,
+            socket_receive_buffer: 4 << 20,
+            socket_send_buffer: 4 << 20,
+            gso: true,
+        }
+    }
+}
+
+/// Builds an [`EndpointConfig`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct EndpointConfigBuilder(EndpointConfig);
+
+impl EndpointConfigBuilder {
+    /// How our connection IDs are made. Default [`RandomConnectionIds`] of 8 bytes.
+    pub fn connection_ids(mut self, generator: impl ConnectionIdGenerator + 'static) -> Self {
+        self.0.connection_ids = Arc::new(generator);
+        self
+    }
+
+    /// The key that stateless reset tokens are derived from (RFC 9000 §10.3.2). Default random.
+    ///
+    /// With a fixed key an endpoint can reset the connections of its predecessor after a restart.
+    pub fn reset_key(mut self, key: [u8; 32]) -> Self {
+        self.0.reset_key = Some(Secret(key));
+        self
+    }
+
+    /// The key that Retry tokens are sealed with (RFC 9000 §8.1.2). Default random.
+    ///
+    /// Endpoints that share an address need to share it.
+    pub fn token_key(mut self, key: [u8; 32]) -> Self {
+        self.0.token_key = Some(Secret(key));
+        self
+    }
+
+    /// Where all randomness of the endpoint starts from. Default the system's; a fixed seed is for simulations
+    /// only, because whoever knows it can guess connection IDs and tokens.
+    pub fn rng_seed(mut self, seed: [u8; 32]) -> Self {
+        self.0.rng_seed = Some(Secret(seed));
+        self
+    }
+
+    /// How many connections the endpoint has at most, those that come in and are not accepted yet included.
+    /// Default 2^20. New ones beyond it are refused.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.0.max_connections = connections;
+        self
+    }
+
+    /// How many connections may wait for `accept`. Default 1024. Those beyond it are asked to come again with
+    /// Retry, or refused if they have.
+    pub fn max_incoming(mut self, connections: usize) -> Self {
+        self.0.max_incoming = connections;
+        self
+    }
+
+    /// How many bytes are kept for a connection that waits for `accept`. Default 64 KiB, at least 4096.
+    pub fn incoming_buffer_size(mut self, bytes: usize) -> Self {
+        self.0.incoming_buffer_size = bytes;
+        self
+    }
+
+    /// How many stateless answers leave per second: Version Negotiation, Retry, refusals and stateless resets
+    /// together. Default 10,000.
+    pub fn stateless_answers_per_second(mut self, answers: u32) -> Self {
+        self.0.stateless_answers_per_second = answers;
+        self
+    }
+
+    /// The receive buffer asked of the system for each socket, bytes. Default 4 MiB; the system may grant less.
+    pub fn socket_receive_buffer(mut self, bytes: usize) -> Self {
+        self.0.socket_receive_buffer = bytes;
+        self
+    }
+
+    /// The send buffer asked of the system for each socket, bytes. Default 4 MiB; the system may grant less.
+    pub fn socket_send_buffer(mut self, bytes: usize) -> Self {
+        self.0.socket_send_buffer = bytes;
+        self
+    }
+
+    /// Whether several datagrams leave in one system call where the system can (GSO). Default on.
+    pub fn gso(mut self, on: bool) -> Self {
+        self.0.gso = on;
+        self
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// The first setting that cannot work.
+    pub fn build(self) -> Result<EndpointConfig, ConfigError> {
+        let c = &self.0;
+        check(c.connection_ids.len() <= MAX_CID_LEN, "connection_ids", "are longer than 20 bytes")?;
+        check(c.max_connections > 0, "max_connections", "is 0")?;
+        check(c.max_incoming > 0, "max_incoming", "is 0")?;
+        check(c.incoming_buffer_size >= 4096, "incoming_buffer_size", "is below 4096")?;
+        Ok(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_pass_their_own_checks() {
+        EndpointConfig::builder().build().unwrap();
+        let error = EndpointConfig::builder().max_incoming(0).build().unwrap_err();
+        assert_eq!(error.setting, "max_incoming");
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let config = EndpointConfig::builder().reset_key([0xab; 32]).build().unwrap();
+        assert!(!format!("{config:?}").contains("171"));
+    }
+}

@@ -1,0 +1,283 @@
+//! Windows, limits and timers of a connection.
+
+use std::time::Duration;
+
+use super::{ConfigError, check};
+use crate::packet::MIN_DATAGRAM_SIZE;
+use crate::wire::VarInt;
+
+/// Which algorithm decides how much may be in flight.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CongestionControl {
+    /// The algorithm of RFC 9002 §7.
+    #[default]
+    NewReno,
+}
+
+/// How a connection behaves, whichever end opened it.
+///
+/// ```
+/// use std::time::Duration;
+/// use gannet::config::TransportConfig;
+///
+/// let transport = TransportConfig::builder()
+///     .max_idle_timeout(Some(Duration::from_secs(60)))
+///     .keep_alive_interval(Some(Duration::from_secs(20)))
+///     .build()?;
+/// # Ok::<(), gannet::config::ConfigError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TransportConfig {
+    pub(crate) stream_receive_window: u64,
+    pub(crate) receive_window: u64,
+    pub(crate) max_concurrent_bidi_streams: u64,
+    pub(crate) max_concurrent_uni_streams: u64,
+    pub(crate) stream_send_budget: u64,
+    pub(crate) send_budget: u64,
+    pub(crate) max_idle_timeout: Option<Duration>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) keep_alive_interval: Option<Duration>,
+    pub(crate) initial_rtt: Duration,
+    pub(crate) max_ack_delay: Duration,
+    pub(crate) ack_delay_exponent: u8,
+    pub(crate) initial_mtu: u16,
+    pub(crate) congestion_control: CongestionControl,
+    pub(crate) initial_congestion_window: Option<u64>,
+    pub(crate) active_connection_id_limit: u64,
+    pub(crate) crypto_buffer_size: usize,
+    pub(crate) ecn: bool,
+    pub(crate) grease_quic_bit: bool,
+}
+
+impl TransportConfig {
+    /// Starts from the defaults.
+    pub fn builder() -> TransportConfigBuilder {
+        TransportConfigBuilder(Self::default())
+    }
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            // 6 MiB carry 500 Mbit/s over 100 ms; they are memory only while the application does not read.
+            stream_receive_window: 6 << 20,
+            receive_window: 16 << 20,
+            max_concurrent_bidi_streams: 100,
+            max_concurrent_uni_streams: 100,
+            stream_send_budget: 4 << 20,
+            send_budget: 16 << 20,
+            max_idle_timeout: Some(Duration::from_secs(30)),
+            handshake_timeout: Duration::from_secs(10),
+            keep_alive_interval: None,
+            initial_rtt: Duration::from_millis(333),
+            max_ack_delay: Duration::from_millis(25),
+            ack_delay_exponent: 3,
+            initial_mtu: MIN_DATAGRAM_SIZE as u16,
+            congestion_control: CongestionControl::NewReno,
+            initial_congestion_window: None,
+            active_connection_id_limit: 4,
+            crypto_buffer_size: 64 << 10,
+            ecn: true,
+            grease_quic_bit: true,
+        }
+    }
+}
+
+/// Builds a [`TransportConfig`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct TransportConfigBuilder(TransportConfig);
+
+impl TransportConfigBuilder {
+    /// How many bytes of one stream the peer may send before the application reads them. Default 6 MiB.
+    ///
+    /// At most this much data per round trip arrives on a stream.
+    pub fn stream_receive_window(mut self, bytes: u64) -> Self {
+        self.0.stream_receive_window = bytes;
+        self
+    }
+
+    /// How many bytes of all streams together the peer may send before the application reads them. Default 16 MiB.
+    ///
+    /// It bounds the memory that a peer can make this connection hold.
+    pub fn receive_window(mut self, bytes: u64) -> Self {
+        self.0.receive_window = bytes;
+        self
+    }
+
+    /// How many bidirectional streams the peer may have open at once. Default 100.
+    pub fn max_concurrent_bidi_streams(mut self, streams: u64) -> Self {
+        self.0.max_concurrent_bidi_streams = streams;
+        self
+    }
+
+    /// How many unidirectional streams the peer may have open at once. Default 100; HTTP/3 needs at least 3.
+    pub fn max_concurrent_uni_streams(mut self, streams: u64) -> Self {
+        self.0.max_concurrent_uni_streams = streams;
+        self
+    }
+
+    /// How many bytes of one stream are accepted from the application before the peer acknowledges them.
+    /// Default 4 MiB.
+    pub fn stream_send_budget(mut self, bytes: u64) -> Self {
+        self.0.stream_send_budget = bytes;
+        self
+    }
+
+    /// The same for all streams of the connection together: an upper bound, the budget in force follows the
+    /// congestion window. Default 16 MiB.
+    pub fn send_budget(mut self, bytes: u64) -> Self {
+        self.0.send_budget = bytes;
+        self
+    }
+
+    /// After how long without a packet from the peer the connection is given up (RFC 9000 §10.1). Default 30 s;
+    /// `None` leaves it to the peer. The smaller value of the two ends counts.
+    pub fn max_idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.0.max_idle_timeout = timeout;
+        self
+    }
+
+    /// How long the handshake may take. Default 10 s.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.0.handshake_timeout = timeout;
+        self
+    }
+
+    /// Sends a PING after this time of silence, so that the connection does not become idle. Default off.
+    ///
+    /// One end that does so is enough. Keep it below half of the idle timeout.
+    pub fn keep_alive_interval(mut self, interval: Option<Duration>) -> Self {
+        self.0.keep_alive_interval = interval;
+        self
+    }
+
+    /// The round-trip time assumed before the first sample (RFC 9002 §6.2.2). Default 333 ms.
+    pub fn initial_rtt(mut self, rtt: Duration) -> Self {
+        self.0.initial_rtt = rtt;
+        self
+    }
+
+    /// How long an acknowledgement may be held back (RFC 9000 §18.2). Default 25 ms, below 2^14 ms.
+    pub fn max_ack_delay(mut self, delay: Duration) -> Self {
+        self.0.max_ack_delay = delay;
+        self
+    }
+
+    /// Unit of the delays in our ACK frames: 2 to this power, microseconds (RFC 9000 §18.2). Default 3, at most 20.
+    pub fn ack_delay_exponent(mut self, exponent: u8) -> Self {
+        self.0.ack_delay_exponent = exponent;
+        self
+    }
+
+    /// Size of the first datagrams, bytes of UDP payload. Default 1200, the least that every path must carry
+    /// (RFC 9000 §14); more only where the path is known.
+    pub fn initial_mtu(mut self, bytes: u16) -> Self {
+        self.0.initial_mtu = bytes;
+        self
+    }
+
+    /// The algorithm of congestion control. Default [`CongestionControl::NewReno`].
+    pub fn congestion_control(mut self, algorithm: CongestionControl) -> Self {
+        self.0.congestion_control = algorithm;
+        self
+    }
+
+    /// The congestion window at the start, bytes. The default is that of RFC 9002 §7.2: ten packets.
+    pub fn initial_congestion_window(mut self, bytes: Option<u64>) -> Self {
+        self.0.initial_congestion_window = bytes;
+        self
+    }
+
+    /// How many connection IDs of the peer are stored (RFC 9000 §18.2). Default 4, at least 2.
+    pub fn active_connection_id_limit(mut self, ids: u64) -> Self {
+        self.0.active_connection_id_limit = ids;
+        self
+    }
+
+    /// How many bytes of TLS messages may arrive ahead of their turn (RFC 9000 §7.5). Default 64 KiB, at least 4096.
+    pub fn crypto_buffer_size(mut self, bytes: usize) -> Self {
+        self.0.crypto_buffer_size = bytes;
+        self
+    }
+
+    /// Whether packets are marked ECT(0), so that routers can tell of congestion without loss (RFC 9000 §13.4).
+    /// Default on.
+    pub fn ecn(mut self, on: bool) -> Self {
+        self.0.ecn = on;
+        self
+    }
+
+    /// Whether the peer is told that it may clear the QUIC bit (RFC 9287). Default on.
+    pub fn grease_quic_bit(mut self, on: bool) -> Self {
+        self.0.grease_quic_bit = on;
+        self
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// The first setting that cannot work.
+    pub fn build(self) -> Result<TransportConfig, ConfigError> {
+        let c = &self.0;
+        let fits = |value: u64| value <= VarInt::MAX.into_inner();
+        let fits_ms = |time: Duration| u64::try_from(time.as_millis()).is_ok_and(fits);
+        check(fits(c.stream_receive_window), "stream_receive_window", "is 2^62 or more")?;
+        check(c.stream_receive_window > 0, "stream_receive_window", "is 0")?;
+        check(fits(c.receive_window), "receive_window", "is 2^62 or more")?;
+        check(c.receive_window > 0, "receive_window", "is 0")?;
+        check(c.max_concurrent_bidi_streams <= 1 << 60, "max_concurrent_bidi_streams", "is above 2^60")?;
+        check(c.max_concurrent_uni_streams <= 1 << 60, "max_concurrent_uni_streams", "is above 2^60")?;
+        check(c.stream_send_budget > 0, "stream_send_budget", "is 0")?;
+        check(c.send_budget > 0, "send_budget", "is 0")?;
+        check(c.max_idle_timeout.is_none_or(fits_ms), "max_idle_timeout", "is 2^62 ms or more")?;
+        check(
+            c.max_idle_timeout.is_none_or(|timeout| timeout >= Duration::from_millis(1)),
+            "max_idle_timeout",
+            "is below 1 ms; use None for no timeout",
+        )?;
+        check(!c.handshake_timeout.is_zero(), "handshake_timeout", "is 0")?;
+        check(c.keep_alive_interval.is_none_or(|t| !t.is_zero()), "keep_alive_interval", "is 0")?;
+        check(!c.initial_rtt.is_zero(), "initial_rtt", "is 0")?;
+        check(c.max_ack_delay.as_millis() < 1 << 14, "max_ack_delay", "is 2^14 ms or more")?;
+        check(c.ack_delay_exponent <= 20, "ack_delay_exponent", "is above 20")?;
+        check(usize::from(c.initial_mtu) >= MIN_DATAGRAM_SIZE, "initial_mtu", "is below 1200")?;
+        check(c.initial_mtu <= 65_527, "initial_mtu", "is above 65527")?;
+        let least = 2 * u64::from(c.initial_mtu);
+        check(
+            c.initial_congestion_window.is_none_or(|window| window >= least),
+            "initial_congestion_window",
+            "is below two datagrams",
+        )?;
+        check(c.active_connection_id_limit >= 2, "active_connection_id_limit", "is below 2")?;
+        check(c.active_connection_id_limit <= 64, "active_connection_id_limit", "is above 64")?;
+        check(c.crypto_buffer_size >= 4096, "crypto_buffer_size", "is below 4096")?;
+        Ok(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_pass_their_own_checks() {
+        TransportConfig::builder().build().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let setting = |builder: TransportConfigBuilder| builder.build().unwrap_err().setting;
+        let new = TransportConfig::builder;
+        assert_eq!(setting(new().initial_mtu(1199)), "initial_mtu");
+        assert_eq!(setting(new().ack_delay_exponent(21)), "ack_delay_exponent");
+        assert_eq!(setting(new().max_ack_delay(Duration::from_millis(1 << 14))), "max_ack_delay");
+        assert_eq!(setting(new().receive_window(1 << 62)), "receive_window");
+        assert_eq!(setting(new().max_concurrent_uni_streams((1 << 60) + 1)), "max_concurrent_uni_streams");
+        assert_eq!(setting(new().active_connection_id_limit(1)), "active_connection_id_limit");
+        assert_eq!(setting(new().max_idle_timeout(Some(Duration::ZERO))), "max_idle_timeout");
+        let error = new().crypto_buffer_size(10).build().unwrap_err();
+        assert_eq!(error.to_string(), "crypto_buffer_size is below 4096");
+    }
+}
