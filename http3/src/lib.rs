@@ -1,1 +1,4 @@
 //! HTTP/3 over [`gannet`].
+
+pub mod error;
+mod proto;
