@@ -1,7 +1,11 @@
-//! Errors: the codes of the registry, what closes a connection, and the public enums, one per operation.
+//! Errors: the codes of the registry, what closes a connection, and what ends a single exchange (RFC 9114 §8).
 
 mod code;
+mod connection;
+mod stream;
 mod violation;
 
 pub use code::Code;
+pub use connection::ConnectionError;
+pub use stream::{BoxError, StreamError};
 pub(crate) use violation::Violation;

@@ -5,7 +5,9 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub(crate) mod connection;
 pub(crate) mod frame;
+pub(crate) mod request;
 pub(crate) mod settings;
 pub(crate) mod stream_type;
 pub(crate) mod varint;

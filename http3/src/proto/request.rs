@@ -1,0 +1,269 @@
+//! One message as it arrives on a request stream: the order of its frames, and its content against its content-length
+//! (RFC 9114 §4.1, §4.1.2).
+//!
+//! The same machine reads requests (on a server) and responses (on a client). It does not decode field sections: it
+//! hands [`Event::Head`] out and is then told what that meant, because decoding may have to wait for the QPACK encoder
+//! stream.
+//!
+//! ```text
+//! Head --head_done(..)--> Content --trailers--> Trailed --end--> Ended
+//!  ^ |                      |                                     ^
+//!  +-+ interim()            +------------------end----------------+
+//! ```
+
+use bytes::Bytes;
+use gannet::Side;
+
+use super::frame::{Frame, FrameDecoder};
+use crate::error::{Code, Violation};
+
+/// Frames without effect that are let pass between two pieces of content.
+const MAX_IDLE_FRAMES: u32 = 1000;
+
+/// What has arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The encoded field section of a request, an interim or a final response. To be answered with
+    /// [`MessageReader::interim`] or [`MessageReader::head_done`].
+    Head(Bytes),
+    /// Content; never empty.
+    Data(Bytes),
+    /// The encoded field section of the trailers.
+    Trailers(Bytes),
+    /// The end of the message, its length being what was announced. Repeats.
+    End,
+}
+
+/// What follows the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Anything up to the end of the stream.
+    Unknown,
+    /// As many bytes as the content-length says.
+    Exactly(u64),
+    /// None, whatever the content-length says: responses to HEAD, 204 and 304 (RFC 9110 §6.4.1).
+    Forbidden,
+    /// The bytes of a CONNECT tunnel: DATA frames and nothing else (RFC 9114 §4.4).
+    Tunnel,
+}
+
+/// What a peer did wrong, and how far the damage goes (RFC 9114 §8).
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection has to be closed.
+    Connection(Violation),
+    /// The stream is reset and stopped; the connection goes on.
+    Stream(Violation),
+    /// A field section is larger than we take. Of the announced size, where that alone told.
+    SectionTooLarge,
+}
+
+impl Fault {
+    /// The message is malformed in the sense of RFC 9114 §4.1.2.
+    pub(crate) const fn malformed(reason: &'static str) -> Self {
+        Self::Stream(Violation::new(Code::H3_MESSAGE_ERROR, reason))
+    }
+
+    const fn unexpected(reason: &'static str) -> Self {
+        Self::Connection(Violation::new(Code::H3_FRAME_UNEXPECTED, reason))
+    }
+}
+
+impl From<Violation> for Fault {
+    fn from(violation: Violation) -> Self {
+        Self::Connection(violation)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A head is due.
+    Head,
+    /// The caller is decoding a head.
+    Decoding,
+    Content(Content),
+    Trailed,
+    Ended,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct MessageReader {
+    /// What has arrived and was not read yet.
+    input: Bytes,
+    finished: bool,
+    frames: FrameDecoder,
+    /// The side that reads: a server reads a request.
+    side: Side,
+    phase: Phase,
+    /// Bytes of content so far.
+    received: u64,
+    idle_frames: u32,
+}
+
+impl MessageReader {
+    /// For the side that reads; `max_section` bounds the encoded size of a field section.
+    pub(crate) fn new(side: Side, max_section: u64) -> Self {
+        Self {
+            input: Bytes::new(),
+            finished: false,
+            frames: FrameDecoder::request(side, max_section),
+            side,
+            phase: Phase::Head,
+            received: 0,
+            idle_frames: 0,
+        }
+    }
+
+    /// The next bytes of the stream, once [`next`](Self::next) has answered `None`.
+    pub(crate) fn push(&mut self, data: Bytes) {
+        debug_assert!(self.input.is_empty() && !self.finished);
+        self.input = data;
+    }
+
+    /// The stream has ended cleanly.
+    pub(crate) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// Whether [`next`](Self::next) has nothing to tell without more bytes.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.input.is_empty() && !self.finished
+    }
+
+    /// The head was that of an interim response; another one follows.
+    pub(crate) fn interim(&mut self) -> Result<(), Fault> {
+        self.phase = Phase::Head;
+        self.idle()
+    }
+
+    /// The head was that of the request or of the final response.
+    pub(crate) fn head_done(&mut self, content: Content) {
+        self.phase = Phase::Content(content);
+    }
+
+    /// Bytes of content not yet handed out, where that is known.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Content(Content::Exactly(length)) => Some(length.saturating_sub(self.received)),
+            Phase::Content(Content::Forbidden) | Phase::Trailed | Phase::Ended => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Whether the end was reached.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// The next event; `None` if more bytes are needed.
+    pub(crate) fn next(&mut self) -> Result<Option<Event>, Fault> {
+        while self.phase != Phase::Ended {
+            let Some(frame) = self.frames.next(&mut self.input)? else {
+                if !self.finished {
+                    return Ok(None);
+                }
+                self.end()?;
+                continue;
+            };
+            let event = match frame {
+                Frame::Data(data) => self.data(data)?,
+                Frame::Headers(section) => Some(self.section(section)?),
+                Frame::OversizedHeaders { .. } => return Err(Fault::SectionTooLarge),
+                Frame::Unknown { .. } => {
+                    self.idle()?;
+                    None
+                }
+                Frame::Settings(_) | Frame::CancelPush(_) | Frame::GoAway(_) | Frame::MaxPushId(_) => {
+                    return Err(Fault::unexpected("a frame of the control stream on a request stream"));
+                }
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(Some(Event::End))
+    }
+
+    fn data(&mut self, data: Bytes) -> Result<Option<Event>, Fault> {
+        let Phase::Content(content) = self.phase else {
+            return Err(Fault::unexpected(match self.phase {
+                Phase::Head => "DATA before the head",
+                _ => "DATA after the trailers",
+            }));
+        };
+        if data.is_empty() {
+            self.idle()?;
+            return Ok(None);
+        }
+        self.idle_frames = 0;
+        self.received += data.len() as u64;
+        match content {
+            Content::Exactly(expected) if self.received > expected => {
+                Err(Fault::malformed("more content than the content-length says"))
+            }
+            Content::Forbidden => Err(Fault::malformed("content in a response that never has any")),
+            _ => Ok(Some(Event::Data(data))),
+        }
+    }
+
+    fn section(&mut self, section: Bytes) -> Result<Event, Fault> {
+        match self.phase {
+            Phase::Head => {
+                self.phase = Phase::Decoding;
+                Ok(Event::Head(section))
+            }
+            Phase::Content(Content::Tunnel) => Err(Fault::unexpected("HEADERS in a tunnel")),
+            Phase::Content(_) => {
+                self.content_done()?;
+                self.phase = Phase::Trailed;
+                Ok(Event::Trailers(section))
+            }
+            Phase::Decoding | Phase::Trailed | Phase::Ended => {
+                Err(Fault::unexpected("HEADERS after the trailers"))
+            }
+        }
+    }
+
+    /// The stream ended. That this can be a FIN without data is what makes the check matter: a message cut short would
+    /// otherwise pass as whole, and the next hop would take what follows for the rest of it.
+    fn end(&mut self) -> Result<(), Fault> {
+        self.frames.finish()?;
+        match (self.phase, self.side) {
+            (Phase::Head | Phase::Decoding, Side::Server) => {
+                let violation =
+                    Violation::new(Code::H3_REQUEST_INCOMPLETE, "the stream ended without a request");
+                return Err(Fault::Stream(violation));
+            }
+            (Phase::Head | Phase::Decoding, Side::Client) => {
+                return Err(Fault::malformed("the stream ended without a final response"));
+            }
+            _ => self.content_done()?,
+        }
+        self.phase = Phase::Ended;
+        Ok(())
+    }
+
+    /// No more content follows.
+    fn content_done(&self) -> Result<(), Fault> {
+        match self.phase {
+            Phase::Content(Content::Exactly(expected)) if self.received < expected => {
+                Err(Fault::malformed("less content than the content-length says"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a frame that costs work and brings nothing (RFC 9114 §10.5).
+    fn idle(&mut self) -> Result<(), Fault> {
+        self.idle_frames += 1;
+        if self.idle_frames > MAX_IDLE_FRAMES {
+            return Err(Violation::new(Code::H3_EXCESSIVE_LOAD, "too many frames without effect").into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
