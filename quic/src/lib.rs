@@ -8,7 +8,7 @@ mod crypto;
 mod driver;
 pub mod error;
 #[cfg(feature = "tokio")]
-mod net;
+pub mod net;
 mod packet;
 mod proto;
 mod wire;
