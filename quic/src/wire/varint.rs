@@ -65,14 +65,22 @@ pub(crate) const fn size(value: u64) -> usize {
     }
 }
 
+/// The varint at the front of `input` and its length in bytes; `None` if it is cut off.
+pub(crate) fn peek(input: &[u8]) -> Option<(u64, usize)> {
+    let first = *input.first()?;
+    Some(match first >> 6 {
+        0 => (u64::from(first), 1),
+        1 => (u64::from(u16::from_be_bytes(*input.first_chunk()?) & 0x3fff), 2),
+        2 => (u64::from(u32::from_be_bytes(*input.first_chunk()?) & 0x3fff_ffff), 4),
+        _ => (u64::from_be_bytes(*input.first_chunk()?) & VarInt::MAX.0, 8),
+    })
+}
+
 /// Takes a varint from the front of `input`; `None` if it is cut off (then `input` is unchanged).
 pub(crate) fn decode(input: &mut &[u8]) -> Option<u64> {
-    let first = *input.first()?;
-    let len = 1 << (first >> 6);
-    let (bytes, rest) = input.split_at_checked(len)?;
-    let tail = bytes.get(1..)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-    *input = rest;
-    Some(u64::from(first & 0x3f) << (8 * (len - 1)) | tail)
+    let (value, len) = peek(input)?;
+    *input = input.get(len..)?;
+    Some(value)
 }
 
 /// Appends the shortest encoding of `value`, which is below 2^62.
