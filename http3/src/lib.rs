@@ -2,3 +2,4 @@
 
 pub mod error;
 mod proto;
+mod qpack;
