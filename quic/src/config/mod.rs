@@ -11,7 +11,9 @@ mod transport;
 
 pub use connection_id::{ConnectionIdGenerator, RandomConnectionIds};
 pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
-pub use transport::{CongestionControl, TransportConfig, TransportConfigBuilder};
+pub use transport::{TransportConfig, TransportConfigBuilder};
+
+pub use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
 
 /// A setting that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,17 +3,8 @@
 use std::time::Duration;
 
 use super::{ConfigError, check};
-use crate::packet::MIN_DATAGRAM_SIZE;
+use crate::packet::{CongestionControl, MIN_DATAGRAM_SIZE};
 use crate::wire::VarInt;
-
-/// Which algorithm decides how much may be in flight.
-#[derive(Debug, Copy, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum CongestionControl {
-    /// The algorithm of RFC 9002 §7.
-    #[default]
-    NewReno,
-}
 
 /// How a connection behaves, whichever end opened it.
 ///

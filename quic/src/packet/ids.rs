@@ -140,6 +140,17 @@ impl Ecn {
     }
 }
 
+/// How many packets with each ECN mark a packet number space received (RFC 9000 §19.3.2).
+#[derive(Debug, Default, Copy, Clone, PartialEq, Eq, Hash)]
+pub struct EcnCounts {
+    /// Packets with ECT(0).
+    pub ect0: u64,
+    /// Packets with ECT(1).
+    pub ect1: u64,
+    /// Packets with ECN-CE.
+    pub ce: u64,
+}
+
 /// What a datagram travelled over: our socket and address, and the peer's address.
 #[derive(Debug, Copy, Clone, PartialEq, Eq, Hash)]
 pub struct FourTuple {

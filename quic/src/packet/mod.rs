@@ -2,6 +2,7 @@
 
 mod buffer;
 mod burst;
+mod congestion;
 mod connection_id;
 mod error;
 mod ids;
@@ -10,9 +11,10 @@ mod tx_batch;
 
 pub use buffer::{Buffer, BufferPool};
 pub use burst::Burst;
+pub use congestion::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
 pub use connection_id::{ConnectionId, ConnectionIdTooLong, ResetToken};
 pub use error::{TransportError, TransportErrorCode};
-pub use ids::{Dir, Ecn, FourTuple, Level, PacketNumber, Side, SocketId, SpaceId, StreamId};
+pub use ids::{Dir, Ecn, EcnCounts, FourTuple, Level, PacketNumber, Side, SocketId, SpaceId, StreamId};
 pub use rng::Rng;
 pub use tx_batch::{TxBatch, TxMeta};
 

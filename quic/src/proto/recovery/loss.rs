@@ -1,0 +1,324 @@
+//! From sent packets and ACK frames to acknowledged and lost tokens (RFC 9002 §A.5, §A.7, §A.10, §A.11 and §B).
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use super::{PathCc, PtoContext};
+use crate::packet::{
+    Acked, CongestionEvent, EcnCounts, PacketNumber, SpaceId, TransportError, TransportErrorCode,
+};
+use crate::proto::space::{SentPacket, Space, Token};
+
+/// The three packet number spaces, in the order of [`SpaceId::ALL`].
+pub(super) type Spaces = [Space; 3];
+
+/// Lost packets over this many probe timeouts mean persistent congestion (RFC 9002 §7.6.1).
+const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
+
+/// What became of packets: the tokens to run the two matches over.
+///
+/// Kept by the connection and used again, so that no call allocates. A token may stand in `lost` of one call and in
+/// `acked` of a later one: the packet was late, not lost. Run `acked` first: what a probe repeated and the peer now
+/// has need not be sent a third time.
+#[derive(Debug, Default)]
+pub struct Fates {
+    /// What newly acknowledged packets carried.
+    pub acked: Vec<Token>,
+    /// What newly lost packets carried.
+    pub lost: Vec<Token>,
+}
+
+/// The fields of an ACK frame beside its ranges.
+#[derive(Debug, Copy, Clone, Default)]
+pub struct AckInfo {
+    /// ACK Delay, scaled by the peer's ack_delay_exponent.
+    pub delay: Duration,
+    /// The ECN counts, if the frame had them.
+    pub ecn: Option<EcnCounts>,
+}
+
+/// Counters.
+#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
+pub struct RecoveryStats {
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Packets declared lost that counted as in flight.
+    pub packets_lost: u64,
+    /// Bytes in them.
+    pub bytes_lost: u64,
+    /// Packets acknowledged after they had been declared lost.
+    pub spurious_losses: u64,
+    /// Probe timeouts that expired.
+    pub probe_timeouts: u64,
+    /// Reductions of the congestion window.
+    pub congestion_events: u64,
+    /// How often everything sent over a long time was lost.
+    pub persistent_congestions: u64,
+}
+
+/// Loss detection of one connection.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// How often a probe timeout expired since an acknowledgment arrived.
+    pub(super) pto_count: u32,
+    /// When the timer was last set anew: a client that has nothing in flight probes from then on.
+    pub(super) timer_base: Option<Instant>,
+    /// Counters.
+    pub stats: RecoveryStats,
+}
+
+impl Recovery {
+    /// OnPacketSent: records a packet that was sent with the number `space.sent.next()`.
+    pub fn on_packet_sent(
+        &mut self,
+        id: SpaceId,
+        space: &mut Space,
+        packet: SentPacket,
+        tokens: &[Token],
+        path: &mut PathCc,
+    ) {
+        self.stats.packets_sent += 1;
+        space.sent.push(packet, tokens);
+        if packet.ect0 {
+            path.ecn.on_marked_sent(id);
+        }
+        if packet.in_flight {
+            if packet.ack_eliciting {
+                space.last_ack_eliciting = Some(packet.time);
+            }
+            self.timer_base = Some(packet.time);
+            path.on_sent(packet.time, u64::from(packet.size));
+        }
+    }
+
+    /// OnAckReceived: `ranges` are those of the frame, in descending order. Appends to `fates`.
+    ///
+    /// # Errors
+    /// PROTOCOL_VIOLATION if the peer acknowledges a packet that was never sent (RFC 9000 §13.1).
+    #[expect(clippy::too_many_arguments, reason = "the frame, the two owners of state, and the way out")]
+    pub fn on_ack(
+        &mut self,
+        now: Instant,
+        id: SpaceId,
+        spaces: &mut Spaces,
+        ranges: impl Iterator<Item = RangeInclusive<PacketNumber>> + Clone,
+        ack: AckInfo,
+        path: &mut PathCc,
+        context: PtoContext,
+        fates: &mut Fates,
+    ) -> Result<(), TransportError> {
+        let space = &mut spaces[id.index()];
+        space.sent.check(ranges.clone()).map_err(|_| {
+            TransportError::new(
+                TransportErrorCode::PROTOCOL_VIOLATION,
+                "acknowledged a packet that was never sent",
+            )
+        })?;
+        let Some(largest) = ranges.clone().next().map(|range| *range.end()) else { return Ok(()) };
+        let raised = space.largest_acked.is_none_or(|before| largest > before);
+        space.largest_acked = space.largest_acked.max(Some(largest));
+
+        let newly = Newly::collect(space, ranges, largest, &mut fates.acked);
+        self.stats.spurious_losses += newly.late;
+        let Some(newest_sent) = newly.newest_sent else { return Ok(()) };
+        space.largest_acked_sent = space.largest_acked_sent.max(Some(newest_sent));
+
+        if let Some(sent) = newly.largest_sent
+            && newly.ack_eliciting
+        {
+            let delay = context.limit_ack_delay(id, ack.delay);
+            path.rtt.update(now, now.saturating_duration_since(sent), delay);
+        }
+        // A reordered ACK frame says nothing about ECN (RFC 9000 §13.4.2.1).
+        if raised && path.ecn.on_ack(id, newly.marked, ack.ecn) {
+            self.on_congestion_event(
+                CongestionEvent { now, sent: newest_sent, lost_bytes: 0, ecn: true },
+                path,
+            );
+        }
+        let in_flight = path.in_flight();
+        path.on_left_flight(newly.bytes);
+        self.detect_lost(now, id, spaces, path, context, fates);
+        if newly.bytes > 0 {
+            path.on_acked(&Acked {
+                now,
+                bytes: newly.bytes,
+                newest_sent: newly.newest_in_flight_sent.unwrap_or(newest_sent),
+                in_flight,
+                app_limited: path.is_app_limited(),
+                rtt: path.rtt.get(),
+            });
+        }
+        // RFC 9002 §6.2.1: not while the server may still be validating our address.
+        if context.peer_completed_address_validation || id == SpaceId::Handshake {
+            self.pto_count = 0;
+        }
+        self.timer_base = Some(now);
+        let forget_before = now.checked_sub(path.rtt.pto() + context.max_ack_delay);
+        spaces[id.index()].sent.forget(forget_before);
+        Ok(())
+    }
+
+    /// DetectAndRemoveLostPackets and OnPacketsLost.
+    pub(super) fn detect_lost(
+        &mut self,
+        now: Instant,
+        id: SpaceId,
+        spaces: &mut Spaces,
+        path: &mut PathCc,
+        context: PtoContext,
+        fates: &mut Fates,
+    ) {
+        let others = SpaceId::ALL.into_iter().filter(|other| *other != id);
+        let acked_elsewhere = others.filter_map(|other| spaces[other.index()].largest_acked_sent).max();
+        let space = &mut spaces[id.index()];
+        let Some(largest_acked) = space.largest_acked else { return };
+        let loss_delay = path.rtt.loss_delay();
+        let mut lost = Lost::default();
+        let mut run =
+            LostRun { first_sample: path.rtt.first_sample(), acked_elsewhere, ..LostRun::default() };
+        let sent_before = now.checked_sub(loss_delay);
+        let oldest = space.sent.detect_lost(
+            now,
+            largest_acked,
+            sent_before,
+            &mut fates.lost,
+            |_, packet, after_acked| {
+                lost.add(packet);
+                run.add(packet, after_acked);
+            },
+        );
+        space.loss_time = oldest.map(|sent| sent + loss_delay);
+
+        let Some(sent) = lost.newest_sent else { return };
+        self.stats.packets_lost += u64::from(lost.packets);
+        self.stats.bytes_lost += lost.bytes;
+        path.on_left_flight(lost.bytes);
+        path.ecn.on_marked_lost(lost.marked);
+        self.on_congestion_event(CongestionEvent { now, sent, lost_bytes: lost.bytes, ecn: false }, path);
+        let duration = (path.rtt.pto() + context.max_ack_delay) * PERSISTENT_CONGESTION_THRESHOLD;
+        if run.longest > duration {
+            self.stats.persistent_congestions += 1;
+            path.on_persistent_congestion(now);
+        }
+    }
+
+    fn on_congestion_event(&mut self, event: CongestionEvent, path: &mut PathCc) {
+        if path.on_congestion_event(&event) {
+            self.stats.congestion_events += 1;
+        }
+    }
+
+    /// OnPacketNumberSpaceDiscarded: the keys of a space are gone (RFC 9002 §6.4). Its tokens are forgotten.
+    pub fn discard_space(&mut self, now: Instant, space: &mut Space, path: &mut PathCc) {
+        path.on_left_flight(space.sent.bytes_in_flight());
+        space.sent.clear();
+        self.reset_space(now, space);
+    }
+
+    /// Takes back all that is outstanding in a space and appends what it carried to `fates.lost`, without calling it
+    /// congestion: after a Retry (RFC 9002 §6.3), or where a server rejected 0-RTT.
+    pub fn retract_space(&mut self, now: Instant, space: &mut Space, path: &mut PathCc, fates: &mut Fates) {
+        path.on_left_flight(space.sent.bytes_in_flight());
+        space.sent.retract(&mut fates.lost);
+        self.reset_space(now, space);
+    }
+
+    fn reset_space(&mut self, now: Instant, space: &mut Space) {
+        space.last_ack_eliciting = None;
+        space.loss_time = None;
+        space.largest_acked_sent = None;
+        self.pto_count = 0;
+        self.timer_base = Some(now);
+    }
+}
+
+/// The packets that an ACK frame newly acknowledged, summed up.
+#[derive(Debug, Default)]
+struct Newly {
+    /// When the packet with the frame's largest number was sent, if it is among them.
+    largest_sent: Option<Instant>,
+    /// When the newest of them was sent; `None` if there are none.
+    newest_sent: Option<Instant>,
+    newest_in_flight_sent: Option<Instant>,
+    ack_eliciting: bool,
+    /// Bytes that were in flight until now.
+    bytes: u64,
+    /// Packets that left with ECT(0).
+    marked: u64,
+    /// Packets that had been declared lost.
+    late: u64,
+}
+
+impl Newly {
+    fn collect(
+        space: &mut Space,
+        ranges: impl Iterator<Item = RangeInclusive<PacketNumber>>,
+        largest: PacketNumber,
+        tokens: &mut Vec<Token>,
+    ) -> Self {
+        let mut newly = Self::default();
+        for range in ranges {
+            space.sent.acknowledge(range, tokens, |pn, packet, late| {
+                if pn == largest {
+                    newly.largest_sent = Some(packet.time);
+                }
+                newly.newest_sent = newly.newest_sent.max(Some(packet.time));
+                newly.ack_eliciting |= packet.ack_eliciting;
+                newly.marked += u64::from(packet.ect0);
+                if late {
+                    newly.late += 1;
+                } else if packet.in_flight {
+                    newly.bytes += u64::from(packet.size);
+                    newly.newest_in_flight_sent = newly.newest_in_flight_sent.max(Some(packet.time));
+                }
+            });
+        }
+        newly
+    }
+}
+
+/// The packets that were declared lost together and counted as in flight, summed up.
+#[derive(Debug, Default)]
+struct Lost {
+    packets: u32,
+    bytes: u64,
+    marked: u32,
+    newest_sent: Option<Instant>,
+}
+
+impl Lost {
+    fn add(&mut self, packet: &SentPacket) {
+        if packet.in_flight {
+            self.packets += 1;
+            self.bytes += u64::from(packet.size);
+            self.marked += u32::from(packet.ect0);
+            self.newest_sent = Some(packet.time);
+        }
+    }
+}
+
+/// The longest time between two lost ack-eliciting packets with no acknowledged one between them (RFC 9002 §7.6.2).
+#[derive(Debug, Default)]
+struct LostRun {
+    /// Packets sent before the first RTT sample do not count.
+    first_sample: Option<Instant>,
+    /// When the newest packet that was acknowledged in another space was sent.
+    acked_elsewhere: Option<Instant>,
+    start: Option<Instant>,
+    longest: Duration,
+}
+
+impl LostRun {
+    fn add(&mut self, packet: &SentPacket, after_acked: bool) {
+        if after_acked {
+            self.start = None;
+        }
+        let counts = self.first_sample.is_some_and(|first| packet.time > first)
+            && self.acked_elsewhere.is_none_or(|acked| packet.time > acked);
+        if packet.ack_eliciting && counts {
+            let start = *self.start.get_or_insert(packet.time);
+            self.longest = self.longest.max(packet.time.saturating_duration_since(start));
+        }
+    }
+}

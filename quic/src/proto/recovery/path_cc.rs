@@ -1,0 +1,148 @@
+//! What decides how fast one path is used: round-trip time, congestion window, pacer, ECN.
+
+use std::time::{Duration, Instant};
+
+use super::{EcnValidation, RttEstimator};
+use crate::packet::{Acked, CongestionControl, CongestionEvent};
+use crate::proto::congestion::{Congestion, Pacer};
+
+/// How many bytes of packets in flight may leave now. ACK-only packets and probes do not ask.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum Allowance {
+    /// So many, at least one full datagram; a batch should hold no more than that.
+    Bytes(u64),
+    /// None before an acknowledgment arrives: the congestion window is used up.
+    Window,
+    /// None before this time.
+    Paced(Instant),
+}
+
+/// Round-trip time and congestion state of one path. Part of the connection's path; knows no packets.
+#[derive(Debug)]
+pub struct PathCc {
+    /// The round-trip time.
+    pub rtt: RttEstimator,
+    /// Whether packets are marked, and whether the marks arrive.
+    pub ecn: EcnValidation,
+    congestion: Congestion,
+    pacer: Pacer,
+    in_flight: u64,
+    max_datagram_size: u16,
+    app_limited: bool,
+    /// One datagram may exceed the window: recovery began (RFC 9002 §7.3.2).
+    recovery_datagram: bool,
+}
+
+impl PathCc {
+    /// For a new path that carries UDP payloads of `max_datagram_size` bytes. `initial_window` replaces the window of
+    /// RFC 9002 §7.2, and does not concern the user's own controllers.
+    #[must_use]
+    pub fn new(
+        now: Instant,
+        control: &CongestionControl,
+        initial_window: Option<u64>,
+        initial_rtt: Duration,
+        max_datagram_size: u16,
+        ecn: bool,
+    ) -> Self {
+        Self {
+            rtt: RttEstimator::new(initial_rtt),
+            ecn: EcnValidation::new(ecn),
+            congestion: Congestion::new(now, control, initial_window, max_datagram_size),
+            pacer: Pacer::new(now),
+            in_flight: 0,
+            max_datagram_size,
+            app_limited: false,
+            recovery_datagram: false,
+        }
+    }
+
+    /// Bytes in flight on this path.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// The congestion window, bytes.
+    #[must_use]
+    pub fn window(&self) -> u64 {
+        self.congestion.window()
+    }
+
+    /// How much may be sent now.
+    #[must_use]
+    pub fn allowance(&self, now: Instant) -> Allowance {
+        let datagram = u64::from(self.max_datagram_size);
+        let room = self.window().saturating_sub(self.in_flight);
+        if room < datagram {
+            return if self.recovery_datagram { Allowance::Bytes(datagram) } else { Allowance::Window };
+        }
+        let rate = self.congestion.pacing_rate(self.rtt.get());
+        match self.pacer.allowance(now, rate, self.rtt.smoothed(), datagram) {
+            Ok(bytes) => Allowance::Bytes(bytes.min(room)),
+            Err(at) => Allowance::Paced(at),
+        }
+    }
+
+    /// The moment from which the pacer lets the next datagram out, if that is later than `now` and the window would
+    /// allow it.
+    #[must_use]
+    pub fn paced_until(&self, now: Instant) -> Option<Instant> {
+        match self.allowance(now) {
+            Allowance::Paced(at) => Some(at),
+            Allowance::Bytes(_) | Allowance::Window => None,
+        }
+    }
+
+    /// Whether the last round of sending ended for want of data.
+    #[must_use]
+    pub fn is_app_limited(&self) -> bool {
+        self.app_limited
+    }
+
+    /// Call it when a round of sending ends: `out_of_data` if neither the window nor the pacer ended it, but that
+    /// nothing was left to send, or flow control (RFC 9002 §7.8).
+    pub fn set_app_limited(&mut self, out_of_data: bool) {
+        let room = self.window().saturating_sub(self.in_flight);
+        self.app_limited = out_of_data && room >= u64::from(self.max_datagram_size);
+    }
+
+    /// The largest UDP payload that the path carries changed.
+    pub fn set_max_datagram_size(&mut self, max_datagram_size: u16) {
+        if self.max_datagram_size != max_datagram_size {
+            self.max_datagram_size = max_datagram_size;
+            self.congestion.on_max_datagram_size(max_datagram_size);
+        }
+    }
+
+    pub(super) fn on_sent(&mut self, now: Instant, bytes: u64) {
+        self.in_flight += bytes;
+        self.recovery_datagram = false;
+        let (congestion, rtt) = (&self.congestion, &self.rtt);
+        let datagram = u64::from(self.max_datagram_size);
+        self.pacer.on_sent(now, bytes, datagram, || congestion.pacing_rate(rtt.get()));
+        self.congestion.on_sent(now, bytes, self.in_flight);
+    }
+
+    pub(super) fn on_left_flight(&mut self, bytes: u64) {
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+    }
+
+    pub(super) fn on_acked(&mut self, acked: &Acked) {
+        self.congestion.on_ack(acked);
+    }
+
+    /// True if the window was reduced.
+    pub(super) fn on_congestion_event(&mut self, event: &CongestionEvent) -> bool {
+        let before = self.window();
+        self.congestion.on_congestion_event(event);
+        let reduced = self.window() < before;
+        self.recovery_datagram |= reduced;
+        reduced
+    }
+
+    pub(super) fn on_persistent_congestion(&mut self, now: Instant) {
+        self.rtt.on_persistent_congestion();
+        self.congestion.on_persistent_congestion(now);
+    }
+}
