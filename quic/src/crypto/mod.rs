@@ -8,17 +8,22 @@
 //! | `header_protection` | header keys, and how they hide and reveal packet numbers |
 //! | `initial` | the keys that anybody can derive from a connection ID |
 //! | `retry` | the integrity tag of Retry packets |
+//! | `tls` | our own traits of a TLS session, and rustls behind them |
+//! | `client_hello` | our own reader of what a client asks for |
 
+mod client_hello;
 mod header_protection;
 mod hkdf;
 mod initial;
 mod keys;
 mod retry;
+pub mod tls;
 mod version;
 
 #[cfg(test)]
 mod vectors;
 
+pub use client_hello::{ClientHello, InvalidClientHello, MAX_CLIENT_HELLO_LEN};
 pub use header_protection::HeaderKey;
 pub use initial::initial_keys;
 pub use keys::{CipherSuite, DirectionKeys, Keys, OneRttSecrets, PacketKey};

@@ -1,0 +1,208 @@
+//! TLS by rustls 0.23.
+//!
+//! rustls runs the handshake and nothing more: packet keys are ours, derived from the secrets that it gives to the key
+//! log of each connection. That makes them concrete types, and lets a connection change its QUIC version (RFC 9368).
+//!
+//! | file | what |
+//! |---|---|
+//! | `session` | a handshake: messages in, flights and keys out |
+//! | `message` | cuts CRYPTO data into handshake messages |
+//! | `key_log` | catches the secrets |
+//! | `errors` | what rustls complains about, as the error that closes the connection |
+
+use std::sync::Arc;
+
+use ::rustls::client::Resumption;
+use ::rustls::crypto::{CryptoProvider, ring};
+use ::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use ::rustls::quic::{ClientConnection, ServerConnection, Version};
+use ::rustls::server::{NoServerSessionStorage, ProducesTickets};
+use ::rustls::{ClientConfig, Error, RootCertStore, ServerConfig, version::TLS13};
+
+use self::key_log::SecretCatcher;
+use self::session::{RustlsSession, ServerStart};
+use super::{ClientTls, ServerTls, Session, TlsConfigError};
+use crate::crypto::VERSION_2;
+use crate::packet::VERSION_1;
+
+mod errors;
+mod key_log;
+mod message;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+/// ring's algorithms with AES-128-GCM first: it is the fastest where the CPU has AES instructions.
+#[must_use]
+pub fn default_provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![
+            ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
+            ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
+            ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        ..ring::default_provider()
+    }
+}
+
+/// TLS sessions of clients by rustls.
+#[derive(Debug, Clone)]
+pub struct RustlsClient {
+    config: ClientConfig,
+}
+
+impl RustlsClient {
+    /// From a configuration of rustls, with its certificates, ALPN list, session store and key log.
+    ///
+    /// Early data is switched off, whatever the configuration says.
+    ///
+    /// # Errors
+    /// [`TlsConfigError`] if QUIC cannot use the configuration.
+    pub fn new(mut config: ClientConfig) -> Result<Self, TlsConfigError> {
+        check(config.crypto_provider(), &config.alpn_protocols)?;
+        config.enable_early_data = false;
+        let mut trial = config.clone();
+        trial.resumption = Resumption::disabled();
+        let name = ServerName::try_from("localhost").map_err(|_| Error::General(String::new()))?;
+        ClientConnection::new(Arc::new(trial), Version::V1, name, Vec::new()).map_err(no_tls13)?;
+        Ok(Self { config })
+    }
+
+    /// A client that trusts `roots`, shows no certificate and speaks the protocols `alpn`, best first.
+    ///
+    /// # Errors
+    /// [`TlsConfigError::NoApplicationProtocol`] if there is none.
+    pub fn with_roots(roots: impl Into<Arc<RootCertStore>>, alpn: &[&[u8]]) -> Result<Self, TlsConfigError> {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Self::new(config)
+    }
+}
+
+impl ClientTls for RustlsClient {
+    fn start(
+        &self,
+        version: u32,
+        server_name: &str,
+        params: Vec<u8>,
+    ) -> Result<Box<dyn Session>, TlsConfigError> {
+        // In URLs IPv6 addresses stand in brackets.
+        let bare =
+            server_name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(server_name);
+        let name = ServerName::try_from(bare.to_owned())
+            .map_err(|_| TlsConfigError::InvalidServerName(server_name.to_owned()))?;
+
+        let (mut config, secrets) = (self.config.clone(), SecretCatcher::new(&self.config.key_log));
+        config.key_log = secrets.clone();
+        if version != VERSION_1 {
+            // A ticket is good for the version it was issued in (RFC 9369 §5), and there is one store.
+            config.resumption = Resumption::disabled();
+        }
+        let tls = ClientConnection::new(Arc::new(config), rustls_version(version), name, params)?;
+        Ok(Box::new(RustlsSession::client(version, tls, secrets, bare.to_owned())))
+    }
+}
+
+/// TLS sessions of servers by rustls.
+///
+/// Which cipher suite is used is the server's choice, in the order of its provider, unless the client likes ChaCha20
+/// best: then it has no AES instructions, and its order counts.
+#[derive(Debug, Clone)]
+pub struct RustlsServer {
+    config: ServerConfig,
+}
+
+impl RustlsServer {
+    /// From a configuration of rustls, with its certificates, ALPN list, session storage and key log.
+    ///
+    /// Early data is switched off, whatever the configuration says.
+    ///
+    /// # Errors
+    /// [`TlsConfigError`] if QUIC cannot use the configuration.
+    pub fn new(mut config: ServerConfig) -> Result<Self, TlsConfigError> {
+        check(config.crypto_provider(), &config.alpn_protocols)?;
+        config.max_early_data_size = 0;
+        ServerConnection::new(Arc::new(config.clone()), Version::V1, Vec::new()).map_err(no_tls13)?;
+        Ok(Self { config })
+    }
+
+    /// A server with one certificate chain, its own certificate first, that asks clients for none and speaks the
+    /// protocols `alpn`, best first.
+    ///
+    /// # Errors
+    /// [`TlsConfigError`] if key and certificate do not fit, or there is no protocol.
+    pub fn with_single_cert(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        alpn: &[&[u8]],
+    ) -> Result<Self, TlsConfigError> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&[&TLS13])?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Self::new(config)
+    }
+}
+
+impl ServerTls for RustlsServer {
+    fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn Session>, TlsConfigError> {
+        let (mut config, secrets) = (self.config.clone(), SecretCatcher::new(&self.config.key_log));
+        config.key_log = secrets.clone();
+        if version != VERSION_1 {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.ticketer = Arc::new(NoTickets);
+            config.send_tls13_tickets = 0;
+        }
+        let start = ServerStart { config, version: rustls_version(version), params };
+        Ok(Box::new(RustlsSession::server(version, start, secrets)))
+    }
+}
+
+/// Tickets for versions that they must not be taken to.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+fn rustls_version(version: u32) -> Version {
+    if version == VERSION_2 { Version::V2 } else { Version::V1 }
+}
+
+fn check(provider: &CryptoProvider, alpn: &[Vec<u8>]) -> Result<(), TlsConfigError> {
+    if !provider.cipher_suites.iter().any(|suite| suite.tls13().is_some_and(|suite| suite.quic.is_some())) {
+        return Err(TlsConfigError::NoCipherSuite);
+    }
+    if alpn.is_empty() {
+        return Err(TlsConfigError::NoApplicationProtocol);
+    }
+    Ok(())
+}
+
+/// With a fitting cipher suite, rustls has one more reason to refuse a configuration for QUIC.
+fn no_tls13(error: Error) -> TlsConfigError {
+    match error {
+        Error::General(_) => TlsConfigError::NoTls13,
+        other => TlsConfigError::Tls(other),
+    }
+}

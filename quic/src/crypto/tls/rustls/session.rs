@@ -1,0 +1,283 @@
+//! One handshake by rustls.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+use ring::hkdf::Prk;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::quic::{self, ClientConnection, Connection, ServerConnection};
+
+use super::errors::transport_error;
+use super::key_log::SecretCatcher;
+use super::message::MessageReader;
+use crate::crypto::client_hello::ClientHello;
+use crate::crypto::hkdf::Secret;
+use crate::crypto::tls::{ExportError, HandshakeData, KeyChange, Session};
+use crate::crypto::{CipherSuite, Keys, OneRttSecrets};
+use crate::packet::{Level, Side, TransportError, TransportErrorCode};
+
+/// Handshake types (RFC 8446 §4).
+const CLIENT_HELLO: u8 = 1;
+const ENCRYPTED_EXTENSIONS: u8 = 8;
+const CERTIFICATE_REQUEST: u8 = 13;
+
+/// A client or server connection of rustls, and what it has not said yet.
+pub(super) struct RustlsSession {
+    side: Side,
+    version: u32,
+    tls: Tls,
+    secrets: Arc<SecretCatcher>,
+    messages: MessageReader,
+    /// Handshake bytes that [`Session::write`] has not handed out, each run with the change of keys after it.
+    flights: VecDeque<(Vec<u8>, Option<KeyChange>)>,
+    read_level: Level,
+    /// The peer's extensions were read: ALPN and transport parameters are known.
+    extensions_read: bool,
+    /// On a client, the name it asked for.
+    asked_for: Option<String>,
+    failed: Option<TransportError>,
+}
+
+enum Tls {
+    /// A server that has not seen its ClientHello.
+    Waiting(Box<ServerStart>),
+    Running(Box<Connection>),
+    /// rustls did not take the configuration after all.
+    Broken,
+}
+
+/// What a server connection is made from, once the ClientHello is there.
+pub(super) struct ServerStart {
+    pub(super) config: ServerConfig,
+    pub(super) version: quic::Version,
+    pub(super) params: Vec<u8>,
+}
+
+impl RustlsSession {
+    pub(super) fn client(
+        version: u32,
+        tls: ClientConnection,
+        secrets: Arc<SecretCatcher>,
+        server_name: String,
+    ) -> Self {
+        let tls = Tls::Running(Box::new(tls.into()));
+        let mut session =
+            Self { asked_for: Some(server_name), ..Self::new(Side::Client, version, tls, secrets) };
+        // The ClientHello is all there is, no keys: this does not fail.
+        session.failed = session.collect().err();
+        session
+    }
+
+    pub(super) fn server(version: u32, start: ServerStart, secrets: Arc<SecretCatcher>) -> Self {
+        Self::new(Side::Server, version, Tls::Waiting(Box::new(start)), secrets)
+    }
+
+    fn new(side: Side, version: u32, tls: Tls, secrets: Arc<SecretCatcher>) -> Self {
+        Self {
+            side,
+            version,
+            tls,
+            secrets,
+            messages: MessageReader::default(),
+            flights: VecDeque::new(),
+            read_level: Level::Initial,
+            extensions_read: false,
+            asked_for: None,
+            failed: None,
+        }
+    }
+
+    fn try_read(&mut self, level: Level, mut data: &[u8]) -> Result<(), TransportError> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        if level != self.read_level {
+            return Err(violation(format!("TLS data at level {level:?} instead of {:?}", self.read_level)));
+        }
+        while let Some(message) = self.messages.next(&mut data)? {
+            self.message(&message)?;
+            if self.read_level != level && !data.is_empty() {
+                return Err(violation(format!("TLS data left over at level {level:?} when keys changed")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one whole handshake message.
+    fn message(&mut self, message: &[u8]) -> Result<(), TransportError> {
+        let kind = message.first().copied().unwrap_or_default();
+        match (self.side, kind) {
+            (Side::Server, CLIENT_HELLO) => self.client_hello(message)?,
+            // RFC 9001 §4.4: clients cannot tell what the certificate would be for.
+            (Side::Client, CERTIFICATE_REQUEST) if self.read_level == Level::OneRtt => {
+                return Err(violation("CertificateRequest after the handshake"));
+            }
+            _ => {}
+        }
+        let tls = self.running()?;
+        if let Err(error) = tls.read_hs(message) {
+            return Err(transport_error(&error, tls.alert()));
+        }
+        // Keys of two levels may be ready at once; rustls forgets the first if it is not asked after each message.
+        self.collect()?;
+        self.extensions_read |= match self.side {
+            Side::Client => kind == ENCRYPTED_EXTENSIONS,
+            Side::Server => self.read_level != Level::Initial,
+        };
+        Ok(())
+    }
+
+    /// What QUIC wants of a ClientHello and rustls does not check or decide.
+    fn client_hello(&mut self, message: &[u8]) -> Result<(), TransportError> {
+        // If our parser does not understand it, rustls has the last word, and the right alert.
+        let hello = ClientHello::parse(message).ok().flatten();
+        if hello.as_ref().is_some_and(|hello| !hello.legacy_session_id().is_empty()) {
+            return Err(violation("ClientHello asks for the middlebox compatibility mode of TLS"));
+        }
+        if let Tls::Waiting(start) = &mut self.tls {
+            let favourite = hello.as_ref().and_then(ClientHello::favourite_suite);
+            start.config.ignore_client_order |= favourite != Some(CipherSuite::ChaCha20Poly1305);
+        }
+        Ok(())
+    }
+
+    /// The connection of rustls; makes it if this is the first message of a server.
+    fn running(&mut self) -> Result<&mut Connection, TransportError> {
+        if let Tls::Waiting(_) = self.tls
+            && let Tls::Waiting(start) = mem::replace(&mut self.tls, Tls::Broken)
+        {
+            let ServerStart { config, version, params } = *start;
+            let tls =
+                ServerConnection::new(Arc::new(config), version, params).map_err(|error| internal(&error))?;
+            self.tls = Tls::Running(Box::new(tls.into()));
+        }
+        match &mut self.tls {
+            Tls::Running(tls) => Ok(tls),
+            Tls::Waiting(_) | Tls::Broken => Err(internal(&"TLS could not be started")),
+        }
+    }
+
+    /// Fetches from rustls what is to be sent, and the keys that became known.
+    fn collect(&mut self) -> Result<(), TransportError> {
+        let Tls::Running(tls) = &mut self.tls else { return Ok(()) };
+        loop {
+            let mut bytes = Vec::new();
+            let change = match tls.write_hs(&mut bytes) {
+                None => None,
+                Some(change) => {
+                    let suite = tls.negotiated_cipher_suite();
+                    let suite = suite.and_then(|suite| CipherSuite::from_u16(suite.suite().into()));
+                    let handshake = matches!(change, quic::KeyChange::Handshake { .. });
+                    let secrets = match handshake {
+                        true => self.secrets.take_handshake(),
+                        false => self.secrets.take_traffic(),
+                    };
+                    let (suite, (client, server)) =
+                        suite.zip(secrets).ok_or_else(|| internal(&"no secrets for a new level"))?;
+                    let secret = |prk: Prk| Secret::new(self.version, suite, prk);
+                    let (client, server) = (secret(client), secret(server));
+                    let keys = Keys::new(self.side, &client, &server);
+                    Some(match handshake {
+                        true => KeyChange::Handshake(keys),
+                        false => KeyChange::OneRtt(keys, OneRttSecrets::new(self.side, client, server)),
+                    })
+                }
+            };
+            if !tls.is_handshaking() {
+                self.read_level = Level::OneRtt;
+            } else if matches!(change, Some(KeyChange::Handshake(_))) {
+                self.read_level = Level::Handshake;
+            }
+            let done = change.is_none();
+            if !done || !bytes.is_empty() {
+                self.flights.push_back((bytes, change));
+            }
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn tls(&self) -> Option<&Connection> {
+        match &self.tls {
+            Tls::Running(tls) => Some(tls),
+            Tls::Waiting(_) | Tls::Broken => None,
+        }
+    }
+}
+
+impl Session for RustlsSession {
+    fn read(&mut self, level: Level, data: &[u8]) -> Result<(), TransportError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.try_read(level, data).inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>) -> Option<KeyChange> {
+        while let Some((bytes, change)) = self.flights.pop_front() {
+            out.extend_from_slice(&bytes);
+            if change.is_some() {
+                return change;
+            }
+        }
+        // Most connections never get here again.
+        self.flights.shrink_to_fit();
+        None
+    }
+
+    fn read_level(&self) -> Level {
+        self.read_level
+    }
+
+    fn peer_transport_parameters(&self) -> Option<&[u8]> {
+        self.tls().filter(|_| self.extensions_read)?.quic_transport_parameters()
+    }
+
+    fn handshake_data(&self) -> Option<HandshakeData> {
+        let tls = self.tls().filter(|_| self.extensions_read)?;
+        let server_name = match tls {
+            Connection::Client(_) => self.asked_for.clone(),
+            Connection::Server(tls) => tls.server_name().map(str::to_owned),
+        };
+        Some(HandshakeData {
+            alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
+            server_name,
+            cipher_suite: CipherSuite::from_u16(tls.negotiated_cipher_suite()?.suite().into())?,
+        })
+    }
+
+    fn peer_identity(&self) -> Option<Vec<CertificateDer<'static>>> {
+        self.tls()?.peer_certificates().map(<[_]>::to_vec)
+    }
+
+    fn export_keying_material(
+        &self,
+        out: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportError> {
+        let tls = self.tls().filter(|_| !self.is_handshaking()).ok_or(ExportError)?;
+        tls.export_keying_material(out, label, Some(context)).map(|_| ()).map_err(|_| ExportError)
+    }
+}
+
+impl fmt::Debug for RustlsSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RustlsSession")
+            .field("side", &self.side)
+            .field("read_level", &self.read_level)
+            .finish_non_exhaustive()
+    }
+}
+
+fn violation(reason: impl Into<std::borrow::Cow<'static, str>>) -> TransportError {
+    TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, reason)
+}
+
+fn internal(why: &dyn fmt::Display) -> TransportError {
+    TransportError::new(TransportErrorCode::INTERNAL_ERROR, why.to_string())
+}
