@@ -18,6 +18,7 @@
 pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod packet_number;
+pub(crate) mod transport_parameters;
 mod varint;
 
 pub use varint::{VarInt, VarIntBoundsExceeded};

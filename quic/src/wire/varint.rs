@@ -138,3 +138,60 @@ impl fmt::Display for VarInt {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn appendix_a1() {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../testdata/rfc9000-appendix-a.json")).unwrap();
+        let printed = vectors["varint"].as_array().unwrap();
+        let derived = vectors["derived"]["varint"].as_array().unwrap();
+        assert_eq!((printed.len(), derived.len()), (5, 9));
+        for case in printed.iter().chain(derived) {
+            let text = case["bytes"].as_str().unwrap();
+            let bytes: Vec<u8> = (0..text.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+                .collect();
+            let value = case["value"].as_u64().unwrap();
+            let mut input = &bytes[..];
+            assert_eq!(decode(&mut input), Some(value));
+            assert!(input.is_empty());
+            let mut out = Vec::new();
+            encode(value, &mut out);
+            assert_eq!(out == bytes, case["minimal"].as_bool().unwrap(), "{case}");
+        }
+    }
+
+    #[test]
+    fn numbers_end_below_2_to_the_62() {
+        assert_eq!(VarInt::from_u64(1 << 62), Err(VarIntBoundsExceeded));
+        assert_eq!(VarInt::from_u64((1 << 62) - 1), Ok(VarInt::MAX));
+        assert_eq!(VarInt::decode(&mut &[0xff; 8][..]), Some(VarInt::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back(value in prop_oneof![0..1_u64 << 14, 0..1_u64 << 30, 0..1_u64 << 62], tail: Vec<u8>) {
+            let mut out = Vec::new();
+            encode(value, &mut out);
+            let len = out.len();
+            prop_assert_eq!(len, size(value));
+            for cut in 0..len {
+                let mut input = &out[..cut];
+                prop_assert_eq!(decode(&mut input), None);
+                prop_assert_eq!(input.len(), cut, "unchanged");
+            }
+            out.extend_from_slice(&tail);
+            let mut input = &out[..];
+            prop_assert_eq!(decode(&mut input), Some(value));
+            prop_assert_eq!(input, &tail[..]);
+        }
+    }
+}
