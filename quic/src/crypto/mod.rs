@@ -8,6 +8,8 @@
 //! | `header_protection` | header keys, and how they hide and reveal packet numbers |
 //! | `initial` | the keys that anybody can derive from a connection ID |
 //! | `retry` | the integrity tag of Retry packets |
+//! | `tokens` | the tokens of Retry packets |
+//! | `reset` | stateless reset tokens |
 //! | `tls` | our own traits of a TLS session, and rustls behind them |
 //! | `client_hello` | our own reader of what a client asks for |
 
@@ -16,8 +18,10 @@ mod header_protection;
 mod hkdf;
 mod initial;
 mod keys;
+mod reset;
 mod retry;
 pub mod tls;
+mod tokens;
 mod version;
 
 #[cfg(test)]
@@ -27,5 +31,7 @@ pub use client_hello::{ClientHello, InvalidClientHello, MAX_CLIENT_HELLO_LEN};
 pub use header_protection::HeaderKey;
 pub use initial::initial_keys;
 pub use keys::{CipherSuite, DirectionKeys, Keys, OneRttSecrets, PacketKey};
-pub use retry::{retry_tag, verify_retry_tag};
+pub use reset::ResetKey;
+pub use retry::{RETRY_TAG_LEN, retry_tag, verify_retry_tag};
+pub use tokens::{TokenError, TokenKey};
 pub use version::VERSION_2;
