@@ -179,29 +179,34 @@ pub enum HeaderError {
 /// # Errors
 /// All [`HeaderError`]s mean that the rest of the datagram is to be dropped, except that servers may answer
 /// [`HeaderError::UnsupportedVersion`].
+#[inline]
 pub fn parse(datagram: &[u8], local_cid_len: usize) -> Result<PartialPacket, HeaderError> {
-    let packet = parse_greased(datagram, local_cid_len)?;
-    let unset = datagram.first().is_some_and(|first| first & QUIC_BIT == 0);
-    if unset && !matches!(packet.header, ProtectedHeader::VersionNegotiation { .. }) {
-        return Err(HeaderError::QuicBitUnset);
-    }
-    Ok(packet)
+    parse_with(datagram, local_cid_len, QUIC_BIT)
 }
 
 /// [`parse`] for those who sent the grease_quic_bit transport parameter: the QUIC bit means nothing (RFC 9287 §3).
 ///
 /// # Errors
 /// As for [`parse`].
+#[inline]
 pub fn parse_greased(datagram: &[u8], local_cid_len: usize) -> Result<PartialPacket, HeaderError> {
-    let first = *datagram.first().ok_or(HeaderError::Truncated)?;
+    parse_with(datagram, local_cid_len, 0)
+}
+
+/// `required` has the bits that the first byte of a packet must set, if its version is one we speak.
+#[inline]
+fn parse_with(datagram: &[u8], local_cid_len: usize, required: u8) -> Result<PartialPacket, HeaderError> {
+    let Some((&first, rest)) = datagram.split_first() else { return Err(HeaderError::Truncated) };
     if first & LONG_FORM != 0 {
-        return parse_long(first, datagram);
+        return parse_long(first, datagram, required);
     }
-    let pn_offset = 1 + local_cid_len;
-    let dcid = datagram.get(1..pn_offset).ok_or(HeaderError::Truncated)?;
-    let dcid = ConnectionId::try_from(dcid).map_err(|_| HeaderError::CidTooLong)?;
+    if first & required != required {
+        return Err(HeaderError::QuicBitUnset);
+    }
+    let Some(dcid) = rest.get(..local_cid_len) else { return Err(HeaderError::Truncated) };
+    let Ok(dcid) = ConnectionId::try_from(dcid) else { return Err(HeaderError::CidTooLong) };
     let header = ProtectedHeader::Short { dcid, spin: first & SPIN != 0 };
-    Ok(PartialPacket { header, pn_offset, len: datagram.len() })
+    Ok(PartialPacket { header, pn_offset: 1 + local_cid_len, len: datagram.len() })
 }
 
 /// The part of a datagram that is not read yet.
@@ -242,7 +247,7 @@ impl Cursor<'_> {
     }
 }
 
-fn parse_long(first: u8, datagram: &[u8]) -> Result<PartialPacket, HeaderError> {
+fn parse_long(first: u8, datagram: &[u8], required: u8) -> Result<PartialPacket, HeaderError> {
     let mut cursor = Cursor { datagram, at: 1 };
     let version = u32::from_be_bytes(cursor.array()?);
     let (dcid, scid) = (cursor.cid()?, cursor.cid()?);
@@ -250,6 +255,7 @@ fn parse_long(first: u8, datagram: &[u8]) -> Result<PartialPacket, HeaderError> 
         0 => None,
         _ => match type_from_bits(version, first >> 4 & 3) {
             None => return Err(HeaderError::UnsupportedVersion { version, dcid, scid }),
+            _ if first & required != required => return Err(HeaderError::QuicBitUnset),
             ty => ty,
         },
     };
