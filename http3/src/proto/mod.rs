@@ -7,6 +7,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod frame;
+pub(crate) mod headers;
 pub(crate) mod request;
 pub(crate) mod settings;
 pub(crate) mod stream_type;
@@ -29,7 +30,7 @@ mod tests {
         assert_eq!(reserved(1), 0x40);
         for n in [0, 1, 77, 0x0842_1084_2108_4210, u64::MAX] {
             let value = reserved(n);
-            assert!(value < 1 << 62 && (value - 0x21) % 0x1f == 0, "{value:#x}");
+            assert!(value < 1 << 62 && (value - 0x21).is_multiple_of(0x1f), "{value:#x}");
         }
     }
 }

@@ -16,6 +16,8 @@ mod integer;
 mod static_table;
 mod string;
 
+pub(crate) use static_table::StaticLine;
+
 #[cfg(test)]
 mod interop;
 
@@ -47,6 +49,6 @@ impl Malformed {
 /// A test vector in hexadecimal.
 #[cfg(test)]
 fn unhex(hex: &str) -> Vec<u8> {
-    assert!(hex.len() % 2 == 0, "{hex}");
+    assert!(hex.len().is_multiple_of(2), "{hex}");
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
