@@ -1,5 +1,6 @@
 //! What the programs share: certificates for development, TLS settings, the folder a server hands out, and its answers.
 
+pub mod body;
 pub mod certificate;
 pub mod content_type;
 pub mod root;

@@ -1,29 +1,20 @@
 //! What `serve` answers: files, and two ways to look at a body that was sent.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use bytes::{Buf, Bytes};
-use futures::TryStreamExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
-use tokio::{fs::File, io::AsyncReadExt};
-use tokio_util::io::ReaderStream;
+use http_body::Body;
+use http_body_util::BodyExt;
 
-use crate::{content_type, root::Root};
-
-/// What ends a body before its end.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// A response's content.
-pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
-
-/// Bytes taken from a file at a time.
-const CHUNK: usize = 256 << 10;
+use crate::{
+    body::{self, BoxBody, BoxError},
+    content_type,
+    root::Root,
+};
 
 /// The answer to a request: GET and HEAD name files of the root, `POST /echo` is given its body back while it still
 /// arrives, `POST /count` is told how long it was.
-pub async fn respond<B>(root: Root, request: Request<B>) -> Response<ResponseBody>
+pub async fn respond<B>(root: Root, request: Request<B>) -> Response<BoxBody>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -39,32 +30,21 @@ where
     })
 }
 
-async fn file(root: Root, path: String, method: &Method) -> Result<Response<ResponseBody>> {
+async fn file(root: Root, path: String, method: &Method) -> Result<Response<BoxBody>> {
     let Some(path) = tokio::task::spawn_blocking(move || root.find(&path)).await? else {
         let body = if method == Method::HEAD { "" } else { "not found\n" };
         return Ok(short(StatusCode::NOT_FOUND, body));
     };
-    let (file, length) = open(&path).await?;
-    let body = if method == Method::HEAD {
-        empty()
-    } else {
-        let chunks = ReaderStream::with_capacity(file.take(length), CHUNK);
-        StreamBody::new(chunks.map_ok(Frame::data).map_err(Into::into)).boxed_unsync()
-    };
-    let mut response = Response::new(body);
+    let (content, length) = body::file(&path).await?;
+    let content = if method == Method::HEAD { body::empty() } else { content };
+    let mut response = Response::new(content);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type::of(&path)));
     Ok(response)
 }
 
-async fn open(path: &PathBuf) -> Result<(File, u64)> {
-    let file = File::open(path).await?;
-    let length = file.metadata().await?.len();
-    Ok((file, length))
-}
-
-fn echo<B>(request: Request<B>) -> Response<ResponseBody>
+fn echo<B>(request: Request<B>) -> Response<BoxBody>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -78,7 +58,7 @@ where
     response
 }
 
-async fn count<B>(body: B) -> Result<Response<ResponseBody>>
+async fn count<B>(body: B) -> Result<Response<BoxBody>>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send,
 {
@@ -93,9 +73,9 @@ where
     Ok(short(StatusCode::OK, format!("{bytes}\n")))
 }
 
-fn short(status: StatusCode, text: impl Into<Bytes>) -> Response<ResponseBody> {
+fn short(status: StatusCode, text: impl Into<Bytes>) -> Response<BoxBody> {
     let text = text.into();
-    let mut response = Response::new(empty());
+    let mut response = Response::new(body::empty());
     *response.status_mut() = status;
     if status == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
@@ -104,17 +84,15 @@ fn short(status: StatusCode, text: impl Into<Bytes>) -> Response<ResponseBody> {
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, plain);
         response.headers_mut().insert(header::CONTENT_LENGTH, text.len().into());
-        *response.body_mut() = Full::new(text).map_err(|never| match never {}).boxed_unsync();
+        *response.body_mut() = body::full(text);
     }
     response
 }
 
-fn empty() -> ResponseBody {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
 #[cfg(test)]
 mod tests {
+    use http_body_util::Full;
+
     use super::*;
 
     async fn ask(method: Method, path: &str, body: &'static [u8]) -> (Response<()>, Bytes) {
