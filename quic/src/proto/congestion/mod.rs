@@ -6,6 +6,9 @@
 mod new_reno;
 mod pacer;
 
+#[cfg(test)]
+mod tests;
+
 pub use new_reno::NewReno;
 pub use pacer::Pacer;
 

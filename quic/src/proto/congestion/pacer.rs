@@ -66,11 +66,7 @@ impl Pacer {
     pub fn on_sent(&mut self, now: Instant, bytes: u64, datagram: u64, rate: impl FnOnce() -> u64) {
         let level = match self.level {
             Some(level) if now <= self.at => level,
-            _ => {
-                let rate = rate();
-                // Debt beyond a bucket comes from probes and from times without pacing; it is forgiven.
-                self.level_at(now, rate, datagram).max(-signed(capacity(rate, datagram)))
-            }
+            _ => self.level_at(now, rate(), datagram),
         };
         self.level = Some(level.saturating_sub(signed(bytes)));
         self.at = self.at.max(now);
@@ -79,6 +75,8 @@ impl Pacer {
     fn level_at(&self, now: Instant, rate: u64, datagram: u64) -> i64 {
         let capacity = signed(capacity(rate, datagram));
         let Some(level) = self.level else { return capacity };
+        // Debt beyond that comes from probes and from times without pacing; it is forgiven.
+        let level = level.max(-capacity.max(signed(bytes_in(BURST, rate))));
         let gained = signed(bytes_in(now.saturating_duration_since(self.at), rate));
         level.saturating_add(gained).min(capacity)
     }

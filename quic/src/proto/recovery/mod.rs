@@ -21,6 +21,9 @@ mod path_cc;
 mod pto;
 mod rtt;
 
+#[cfg(test)]
+mod tests;
+
 pub use ecn::EcnValidation;
 pub use loss::{AckInfo, Fates, Recovery, RecoveryStats};
 pub use path_cc::{Allowance, PathCc};
