@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::EncodeFrame;
 use super::read::{self, Malformed, TRUNCATED};
-use crate::packet::PacketNumber;
+use crate::packet::{EcnCounts, PacketNumber};
 use crate::wire::varint;
 
 /// Packets of the same space that the peer has received.
@@ -22,17 +22,6 @@ pub struct Ack {
     pub ranges: AckRanges,
     /// How many packets arrived with which ECN mark, from the beginning of the space.
     pub ecn: Option<EcnCounts>,
-}
-
-/// Packets received per ECN mark.
-#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
-pub struct EcnCounts {
-    /// With ECT(0).
-    pub ect0: u64,
-    /// With ECT(1).
-    pub ect1: u64,
-    /// With "congestion experienced".
-    pub ce: u64,
 }
 
 /// The ranges of an ACK frame, largest first: checked when the frame was parsed, decoded as they are asked for.

@@ -37,7 +37,7 @@ mod read;
 mod signal;
 mod stream;
 
-pub use ack::{Ack, AckRanges, EcnCounts, encode_ack};
+pub use ack::{Ack, AckRanges, encode_ack};
 pub use close::{CloseError, ConnectionClose};
 pub use connection_id::{NewConnectionId, RetireConnectionId};
 pub use crypto::{Crypto, CryptoHeader, NewToken};
@@ -46,6 +46,8 @@ pub use flow::{DataBlocked, MaxData, MaxStreamData, MaxStreams, StreamDataBlocke
 pub use path::{PathChallenge, PathResponse};
 pub use signal::{HandshakeDone, Padding, Ping};
 pub use stream::{ResetStream, StopSending, Stream, StreamHeader};
+
+pub use crate::packet::EcnCounts;
 
 use bytes::{Buf, Bytes};
 
