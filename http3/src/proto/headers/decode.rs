@@ -93,7 +93,7 @@ impl RequestHead {
         check_host(&headers, self.authority.as_ref())?;
         let mut message = Request::new(());
         if method == Method::CONNECT {
-            *message.uri_mut() = connect_target(self.scheme, self.authority, self.path)?;
+            *message.uri_mut() = connect_target(self.scheme.as_ref(), self.authority, self.path.as_ref())?;
         } else {
             let scheme = self.scheme.ok_or(Malformed::MissingPseudoHeader(":scheme"))?;
             let path = self.path.ok_or(Malformed::MissingPseudoHeader(":path"))?;
@@ -130,9 +130,9 @@ impl RequestHead {
 
 /// The target of a CONNECT request: an authority and nothing else (RFC 9114 §4.4).
 fn connect_target(
-    scheme: Option<Scheme>,
+    scheme: Option<&Scheme>,
     authority: Option<Authority>,
-    path: Option<PathAndQuery>,
+    path: Option<&PathAndQuery>,
 ) -> Result<Uri, Malformed> {
     if scheme.is_some() {
         return Err(Malformed::ForbiddenPseudoHeader(":scheme"));
