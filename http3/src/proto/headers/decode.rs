@@ -81,7 +81,7 @@ impl RequestHead {
     fn pseudo_header(&mut self, name: &[u8], value: Bytes) -> Result<(), Malformed> {
         match name {
             b":method" => once(&mut self.method, ":method", value, |value| Method::from_bytes(&value).ok()),
-            b":scheme" => once(&mut self.scheme, ":scheme", value, parse_scheme),
+            b":scheme" => once(&mut self.scheme, ":scheme", value, |value| parse_scheme(&value)),
             b":authority" => once(&mut self.authority, ":authority", value, parse_authority),
             b":path" => once(&mut self.path, ":path", value, parse_path),
             _ => Err(Malformed::UndefinedPseudoHeader),
@@ -171,11 +171,11 @@ fn parse_host(host: &HeaderValue) -> Result<Authority, Malformed> {
     Ok(authority)
 }
 
-fn parse_scheme(value: Bytes) -> Option<Scheme> {
-    match &value[..] {
+fn parse_scheme(value: &[u8]) -> Option<Scheme> {
+    match value {
         scheme if scheme.eq_ignore_ascii_case(b"https") => Some(Scheme::HTTPS),
         scheme if scheme.eq_ignore_ascii_case(b"http") => Some(Scheme::HTTP),
-        [first, ..] if first.is_ascii_alphabetic() => Scheme::try_from(&value[..]).ok(),
+        [first, ..] if first.is_ascii_alphabetic() => Scheme::try_from(value).ok(),
         _ => None,
     }
 }
