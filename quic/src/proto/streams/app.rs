@@ -1,0 +1,181 @@
+//! What the application does to streams, and what it hears of them.
+
+use bytes::Bytes;
+
+use super::ids::Standing;
+use super::send::SendPart;
+use super::table::{Queue, Slot};
+use super::{RecvChunk, StreamEvent, Streams, control, event, pending};
+use crate::packet::{Dir, StreamId};
+use crate::wire::VarInt;
+
+impl Streams {
+    /// Appends data to a stream. Ignored once the stream has ended in whatever way.
+    ///
+    /// The first use of a local ID opens the stream. IDs below the peer's limit may be used in any order; none may be
+    /// left out for good, for the peer counts it as open.
+    pub fn write(&mut self, id: StreamId, data: Bytes) {
+        self.with_send_part(id, |part| part.write(data));
+    }
+
+    /// The stream ends after the data written so far.
+    pub fn finish(&mut self, id: StreamId) {
+        self.with_send_part(id, SendPart::finish);
+    }
+
+    /// Abandons sending. Ignored if the peer has everything already, or the stream was reset.
+    pub fn reset(&mut self, id: StreamId, code: VarInt) {
+        let Some(slot) = self.stream_of_app(id) else { return };
+        if self.table.get_mut(slot).is_some_and(|stream| stream.send.reset(code)) {
+            self.ask(slot, control::RESET_STREAM);
+            self.reschedule(slot);
+        }
+    }
+
+    /// The next piece of what was received: data in order, then once `Finished` or `Reset`. `None`: nothing now.
+    ///
+    /// Each byte handed out has to come back through [`Streams::consumed`], whatever becomes of the stream.
+    /// [`StreamEvent::Readable`] tells when there is more. Data may be left here for as long as the application has
+    /// enough: small pieces are joined here, and a reset overtakes what was not read.
+    pub fn read(&mut self, id: StreamId) -> Option<RecvChunk> {
+        let slot = self.table.find(id)?;
+        let chunk = self.table.get_mut(slot)?.recv.read();
+        if matches!(chunk, Some(RecvChunk::Finished)) {
+            self.retire(slot);
+        }
+        chunk
+    }
+
+    /// The application has read so many of the bytes handed out, or has thrown them away: the peer gets credit.
+    pub fn consumed(&mut self, id: StreamId, bytes: u64) {
+        self.received.consume(bytes);
+        self.check_credit();
+        let Some(slot) = self.table.find(id) else { return };
+        let Some(stream) = self.table.get_mut(slot) else { return };
+        stream.recv.consume(bytes);
+        if stream.recv.credit_is_due() {
+            self.ask(slot, control::MAX_STREAM_DATA);
+        }
+        self.retire(slot);
+    }
+
+    /// The application has seen `Finished` or `Reset`, or will never look.
+    ///
+    /// Until then the stream counts against the limit on the peer's streams. Needed after a reset and for streams
+    /// without data; where all bytes up to `Finished` were [`Streams::consumed`], that says it.
+    pub fn release(&mut self, id: StreamId) {
+        let Some(slot) = self.table.find(id) else { return };
+        if let Some(stream) = self.table.get_mut(slot) {
+            stream.recv.release();
+        }
+        self.retire(slot);
+    }
+
+    /// The application wants nothing more from this stream: STOP_SENDING, unless all has arrived. What was not read
+    /// is thrown away and credited; nothing more comes out of [`Streams::read`].
+    pub fn stop(&mut self, id: StreamId, code: VarInt) {
+        let Some(slot) = self.stream_of_app(id) else { return };
+        let Some(stream) = self.table.get_mut(slot) else { return };
+        if stream.recv.stop(&mut self.received, code) {
+            self.ask(slot, control::STOP_SENDING);
+        }
+        self.check_control(slot);
+        self.check_credit();
+        self.retire(slot);
+    }
+
+    /// Streams of higher priority send first, those of equal priority in turns. 0 at first.
+    pub fn set_priority(&mut self, id: StreamId, priority: i32) {
+        let Some(slot) = self.stream_of_app(id) else { return };
+        self.repair.set(&mut self.table, slot, false);
+        self.fresh.set(&mut self.table, slot, false);
+        if let Some(stream) = self.table.get_mut(slot) {
+            stream.priority = priority;
+        }
+        self.reschedule(slot);
+    }
+
+    /// How many streams the peer may have open at a time. Fewer takes effect as streams end.
+    pub fn set_max_concurrent(&mut self, dir: Dir, streams: u64) {
+        self.remote_mut(dir).set_concurrent(streams);
+        self.check_stream_limit(dir);
+    }
+
+    /// Bytes that may be under way or unread on all streams together. Less takes effect as data is consumed.
+    pub fn set_receive_window(&mut self, bytes: u64) {
+        self.received.set_window(bytes);
+        self.check_credit();
+    }
+
+    /// The application waits for a stream beyond the peer's limit: tells the peer, once per limit.
+    pub fn report_open_blocked(&mut self, dir: Dir) {
+        let local = self.local_mut(dir);
+        if local.blocked_at.replace(local.streams) != Some(local.streams) {
+            self.pending.set(pending::STREAMS_BLOCKED << dir.index());
+        }
+    }
+
+    /// The next event; to be called until `None` after anything else was.
+    pub fn poll_event(&mut self) -> Option<StreamEvent> {
+        for dir in Dir::ALL {
+            if self.limit_events.take(1 << dir.index()) {
+                return Some(StreamEvent::Limit { dir, streams: self.local(dir).streams });
+            }
+        }
+        while let Some(slot) = self.events.first() {
+            let event = self.take_event(slot);
+            if self.table.get(slot).is_none_or(|stream| stream.events.is_empty()) {
+                self.table.unlink(&mut self.events, Queue::Events, slot);
+                self.retire(slot);
+            }
+            if event.is_some() {
+                return event;
+            }
+        }
+        None
+    }
+
+    fn take_event(&mut self, slot: Slot) -> Option<StreamEvent> {
+        let stream = self.table.get_mut(slot)?;
+        let id = stream.id;
+        let events = &mut stream.events;
+        Some(if events.take(event::OPENED) {
+            StreamEvent::Opened(id)
+        } else if events.take(event::READABLE) {
+            StreamEvent::Readable(id)
+        } else if events.take(event::ACKED) {
+            StreamEvent::Acked { id, bytes: std::mem::take(&mut stream.acked) }
+        } else if events.take(event::STOPPED) {
+            StreamEvent::Stopped { id, code: stream.stop_code }
+        } else if events.take(event::FINISHED) {
+            StreamEvent::Finished(id)
+        } else if events.take(event::RESET_ACKED) {
+            StreamEvent::ResetAcked(id)
+        } else {
+            return None;
+        })
+    }
+
+    fn with_send_part(&mut self, id: StreamId, change: impl FnOnce(&mut SendPart)) {
+        let Some(slot) = self.stream_of_app(id) else { return };
+        if let Some(stream) = self.table.get_mut(slot) {
+            change(&mut stream.send);
+        }
+        self.reschedule(slot);
+    }
+
+    /// The stream that the application names; a local one is created on its first use. `None` if it has ended.
+    fn stream_of_app(&mut self, id: StreamId) -> Option<Slot> {
+        if let Some(slot) = self.table.find(id) {
+            return Some(slot);
+        }
+        if id.initiator() != self.side || self.ids_mut(id).standing(id.index()) == Standing::Named {
+            return None;
+        }
+        if id.index() >= self.local(id.dir()).streams {
+            debug_assert!(false, "{id:?} is above the peer's limit");
+            return None;
+        }
+        Some(self.create(id))
+    }
+}

@@ -1,0 +1,157 @@
+//! Flow control of one stream or of the whole connection, one type for each end (RFC 9000 §4.1).
+
+use crate::packet::{TransportError, TransportErrorCode};
+use crate::wire::VarInt;
+
+/// What the peer may send, and how much of it was used.
+#[derive(Debug, Default)]
+pub(super) struct RecvCredit {
+    /// How far the limit is kept ahead of what was consumed, bytes.
+    window: u64,
+    /// The limit last told to the peer.
+    limit: u64,
+    /// Flow control credit the peer has used.
+    received: u64,
+    /// Bytes that are off our hands: read by the application, or thrown away.
+    consumed: u64,
+}
+
+impl RecvCredit {
+    /// `window` is what the transport parameters promise.
+    pub(super) fn new(window: u64) -> Self {
+        let window = window.min(VarInt::MAX.into_inner());
+        Self { window, limit: window, received: 0, consumed: 0 }
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    pub(super) fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    pub(super) fn set_window(&mut self, window: u64) {
+        self.window = window.min(VarInt::MAX.into_inner());
+    }
+
+    /// Uses up credit; FLOW_CONTROL_ERROR if there was less.
+    pub(super) fn receive(&mut self, bytes: u64) -> Result<(), TransportError> {
+        match self.received.checked_add(bytes).filter(|received| *received <= self.limit) {
+            Some(received) => {
+                self.received = received;
+                Ok(())
+            }
+            None => Err(TransportError::new(
+                TransportErrorCode::FLOW_CONTROL_ERROR,
+                "more data than the flow control limit allows",
+            )),
+        }
+    }
+
+    pub(super) fn consume(&mut self, bytes: u64) {
+        self.consumed += bytes;
+        debug_assert!(self.consumed <= self.received, "more consumed than received");
+    }
+
+    /// True once a quarter of the window can be given back: rarely enough to cost little, early enough that a sender
+    /// is not stopped for a lost frame.
+    pub(super) fn is_due(&self) -> bool {
+        self.next_limit() - self.limit >= (self.window / 4).max(1)
+    }
+
+    /// Takes the limit to tell the peer now.
+    pub(super) fn advertise(&mut self) -> u64 {
+        self.limit = self.next_limit();
+        self.limit
+    }
+
+    /// A limit once given is never taken back.
+    fn next_limit(&self) -> u64 {
+        self.consumed.saturating_add(self.window).clamp(self.limit, VarInt::MAX.into_inner())
+    }
+}
+
+/// What we may send.
+#[derive(Debug)]
+pub(super) struct SendCredit {
+    limit: u64,
+    /// The limit for which a BLOCKED frame was asked for.
+    reported: Option<u64>,
+}
+
+impl SendCredit {
+    pub(super) fn new(limit: u64) -> Self {
+        Self { limit, reported: None }
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// How much is left after `used` bytes.
+    pub(super) fn left(&self, used: u64) -> u64 {
+        self.limit.saturating_sub(used)
+    }
+
+    /// True if the limit grew; a limit that does not grow is ignored (RFC 9000 §4.1).
+    pub(super) fn raise(&mut self, limit: u64) -> bool {
+        let grew = limit > self.limit;
+        self.limit = self.limit.max(limit);
+        grew
+    }
+
+    /// Called while blocked: true the first time at each limit.
+    pub(super) fn report_blocked(&mut self) -> bool {
+        self.reported.replace(self.limit) != Some(self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_comes_back_in_quarters_of_the_window() {
+        let mut credit = RecvCredit::new(100);
+        credit.receive(100).unwrap();
+        credit.consume(24);
+        assert!(!credit.is_due());
+        credit.consume(1);
+        assert!(credit.is_due());
+        assert_eq!(credit.advertise(), 125);
+        assert!(!credit.is_due());
+        credit.receive(25).unwrap();
+    }
+
+    // covers: R9000-4.1-02
+    #[test]
+    fn one_byte_too_many_is_a_flow_control_error() {
+        let mut credit = RecvCredit::new(100);
+        credit.receive(100).unwrap();
+        assert_eq!(credit.receive(1).unwrap_err().code, TransportErrorCode::FLOW_CONTROL_ERROR);
+        assert_eq!(credit.receive(u64::MAX).unwrap_err().code, TransportErrorCode::FLOW_CONTROL_ERROR);
+    }
+
+    #[test]
+    fn a_smaller_window_takes_nothing_back_and_a_huge_one_stays_encodable() {
+        let mut credit = RecvCredit::new(100);
+        credit.set_window(10);
+        assert!(!credit.is_due());
+        assert_eq!(credit.advertise(), 100);
+        credit.set_window(u64::MAX);
+        assert!(credit.is_due());
+        assert_eq!(credit.advertise(), VarInt::MAX.into_inner());
+        assert!(!credit.is_due());
+    }
+
+    // covers: R9000-4.1-03
+    #[test]
+    fn limits_only_grow_and_each_is_reported_once() {
+        let mut credit = SendCredit::new(10);
+        assert!(!credit.raise(10) && !credit.raise(3));
+        assert_eq!((credit.left(4), credit.left(11)), (6, 0));
+        assert!(credit.report_blocked() && !credit.report_blocked());
+        assert!(credit.raise(11) && credit.report_blocked());
+    }
+}

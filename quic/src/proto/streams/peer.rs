@@ -1,0 +1,167 @@
+//! Frames of the peer. An error closes the connection; the caller adds the frame type.
+
+use bytes::Bytes;
+
+use super::ids::{MAX_STREAMS, Standing};
+use super::table::Slot;
+use super::{Streams, control, event};
+use crate::packet::{Dir, StreamId, TransportError, TransportErrorCode};
+use crate::wire::VarInt;
+
+/// Which of our parts of a stream a frame is about.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Part {
+    Send,
+    Recv,
+}
+
+fn error(code: TransportErrorCode, reason: &'static str) -> TransportError {
+    TransportError::new(code, reason)
+}
+
+impl Streams {
+    /// What follows arrived in a receive buffer of `capacity` bytes, which each slice of it keeps alive.
+    pub fn begin_burst(&mut self, capacity: usize) {
+        self.pins.begin(capacity);
+    }
+
+    /// STREAM (RFC 9000 §19.8).
+    ///
+    /// # Errors
+    /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR, FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR.
+    pub fn on_stream(
+        &mut self,
+        id: StreamId,
+        offset: u64,
+        fin: bool,
+        data: Bytes,
+    ) -> Result<(), TransportError> {
+        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else { return Ok(()) };
+        let copy = self.pins.keep(data.len());
+        let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
+        if stream.recv.on_data(&mut self.received, offset, data, fin, copy)? {
+            self.tell(slot, event::READABLE);
+        }
+        self.after_receiving(slot);
+        Ok(())
+    }
+
+    /// RESET_STREAM (RFC 9000 §19.4).
+    ///
+    /// # Errors
+    /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR, FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR.
+    pub fn on_reset_stream(
+        &mut self,
+        id: StreamId,
+        code: VarInt,
+        final_size: u64,
+    ) -> Result<(), TransportError> {
+        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else { return Ok(()) };
+        let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
+        if stream.recv.on_reset(&mut self.received, code, final_size)? {
+            self.tell(slot, event::READABLE);
+        }
+        self.after_receiving(slot);
+        Ok(())
+    }
+
+    /// STOP_SENDING (RFC 9000 §19.5): resets the stream, unless the peer has it all.
+    ///
+    /// # Errors
+    /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
+    pub fn on_stop_sending(&mut self, id: StreamId, code: VarInt) -> Result<(), TransportError> {
+        let Some(slot) = self.stream_of_peer(id, Part::Send)? else { return Ok(()) };
+        let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
+        if stream.send.reset(code) {
+            stream.stop_code = code;
+            self.tell(slot, event::STOPPED);
+            self.ask(slot, control::RESET_STREAM);
+            self.reschedule(slot);
+        }
+        Ok(())
+    }
+
+    /// MAX_DATA (RFC 9000 §19.9).
+    pub fn on_max_data(&mut self, maximum: u64) {
+        self.credit.raise(maximum);
+        self.check_blocked();
+    }
+
+    /// MAX_STREAM_DATA (RFC 9000 §19.10).
+    ///
+    /// # Errors
+    /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
+    pub fn on_max_stream_data(&mut self, id: StreamId, maximum: u64) -> Result<(), TransportError> {
+        let Some(slot) = self.stream_of_peer(id, Part::Send)? else { return Ok(()) };
+        if self.table.get_mut(slot).is_some_and(|stream| stream.send.on_max_stream_data(maximum)) {
+            self.reschedule(slot);
+        }
+        Ok(())
+    }
+
+    /// MAX_STREAMS (RFC 9000 §19.11).
+    ///
+    /// # Errors
+    /// FRAME_ENCODING_ERROR above 2^60.
+    pub fn on_max_streams(&mut self, dir: Dir, maximum: u64) -> Result<(), TransportError> {
+        check_stream_count(maximum)?;
+        self.raise_stream_limit(dir, maximum);
+        Ok(())
+    }
+
+    /// DATA_BLOCKED (RFC 9000 §19.12): nothing to do, credit never waits for it.
+    pub fn on_data_blocked(&mut self, _limit: u64) {}
+
+    /// STREAM_DATA_BLOCKED (RFC 9000 §19.13): opens the stream, and else is nothing to act on.
+    ///
+    /// # Errors
+    /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
+    pub fn on_stream_data_blocked(&mut self, id: StreamId, _limit: u64) -> Result<(), TransportError> {
+        self.stream_of_peer(id, Part::Recv).map(drop)
+    }
+
+    /// STREAMS_BLOCKED (RFC 9000 §19.14): nothing to do, credit never waits for it.
+    ///
+    /// # Errors
+    /// FRAME_ENCODING_ERROR above 2^60.
+    pub fn on_streams_blocked(&mut self, _dir: Dir, limit: u64) -> Result<(), TransportError> {
+        check_stream_count(limit)
+    }
+
+    /// The stream that a frame of the peer names; it is created if it is new. `None` if it has ended.
+    fn stream_of_peer(&mut self, id: StreamId, part: Part) -> Result<Option<Slot>, TransportError> {
+        if let Some(slot) = self.table.find(id)
+            && (id.dir() == Dir::Bi || (id.initiator() == self.side) == (part == Part::Send))
+        {
+            return Ok(Some(slot));
+        }
+        let ours = id.initiator() == self.side;
+        if id.dir() == Dir::Uni && ours != (part == Part::Send) {
+            let reason = if ours { "the stream is send-only" } else { "the stream is receive-only" };
+            return Err(error(TransportErrorCode::STREAM_STATE_ERROR, reason));
+        }
+        if !ours && id.index() >= self.remote(id.dir()).advertised() {
+            return Err(error(TransportErrorCode::STREAM_LIMIT_ERROR, "more streams than the limit allows"));
+        }
+        match self.ids_mut(id).standing(id.index()) {
+            Standing::Named => Ok(None),
+            Standing::Unopened if ours => {
+                Err(error(TransportErrorCode::STREAM_STATE_ERROR, "we have not opened this stream"))
+            }
+            Standing::Unopened | Standing::Implicit => Ok(Some(self.create(id))),
+        }
+    }
+
+    fn after_receiving(&mut self, slot: Slot) {
+        self.check_credit();
+        self.check_control(slot);
+        self.retire(slot);
+    }
+}
+
+fn check_stream_count(count: u64) -> Result<(), TransportError> {
+    if count > MAX_STREAMS {
+        return Err(error(TransportErrorCode::FRAME_ENCODING_ERROR, "stream limit above 2^60"));
+    }
+    Ok(())
+}

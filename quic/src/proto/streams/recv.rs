@@ -1,0 +1,253 @@
+//! The receiving part of a stream (RFC 9000 §3.2).
+//!
+//! Who gives credit back: bytes that were handed out by [`RecvPart::read`] count as consumed when the application says
+//! so; all others when they are thrown away, by a reset of the peer or because we asked it to stop.
+
+use bytes::Bytes;
+
+use super::RecvChunk;
+use super::assembler::Assembler;
+use super::flow::RecvCredit;
+use crate::packet::{TransportError, TransportErrorCode};
+use crate::wire::VarInt;
+
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+enum State {
+    /// The stream has no receiving part.
+    Absent,
+    /// Recv, Size Known or Data Recvd, as the final size and the assembler tell.
+    Recv,
+    /// The application has asked for an end; what comes is thrown away.
+    Stopped(VarInt),
+    /// Reset Recvd, and the application has yet to be told.
+    ResetRecvd(VarInt),
+    /// All data and FIN were handed out.
+    DataRead,
+    /// The reset was handed out.
+    ResetRead,
+}
+
+#[derive(Debug)]
+pub(super) struct RecvPart {
+    state: State,
+    assembler: Assembler,
+    credit: RecvCredit,
+    final_size: Option<u64>,
+    /// Bytes handed out.
+    read: u64,
+    /// The application has seen the end.
+    released: bool,
+    /// STOP_SENDING waits to be sent.
+    stop_pending: bool,
+}
+
+fn final_size_error(reason: &'static str) -> TransportError {
+    TransportError::new(TransportErrorCode::FINAL_SIZE_ERROR, reason)
+}
+
+impl RecvPart {
+    pub(super) fn absent() -> Self {
+        Self {
+            state: State::Absent,
+            assembler: Assembler::default(),
+            credit: RecvCredit::default(),
+            final_size: None,
+            read: 0,
+            released: false,
+            stop_pending: false,
+        }
+    }
+
+    /// As a new receiving part, in the memory of an old one.
+    pub(super) fn open(&mut self, window: u64) {
+        self.close();
+        (self.state, self.credit) = (State::Recv, RecvCredit::new(window));
+    }
+
+    pub(super) fn close(&mut self) {
+        self.assembler.reset();
+        (self.state, self.final_size, self.read) = (State::Absent, None, 0);
+        (self.released, self.stop_pending) = (false, false);
+    }
+
+    /// True in the terminal states.
+    pub(super) fn is_done(&self) -> bool {
+        match self.state {
+            State::Absent => true,
+            State::Recv | State::ResetRecvd(_) => false,
+            State::Stopped(_) => self.final_size.is_some() && !self.stop_pending,
+            State::DataRead | State::ResetRead => self.released,
+        }
+    }
+
+    /// STREAM. True if there is more to read than before.
+    pub(super) fn on_data(
+        &mut self,
+        connection: &mut RecvCredit,
+        offset: u64,
+        data: Bytes,
+        fin: bool,
+        copy: bool,
+    ) -> Result<bool, TransportError> {
+        let end = offset.saturating_add(data.len() as u64);
+        let had_all = self.has_all();
+        match self.final_size {
+            Some(size) if end > size => return Err(final_size_error("data beyond the final size")),
+            Some(size) if fin && end != size => {
+                return Err(final_size_error("another final size than before"));
+            }
+            None if fin && end < self.credit.received() => {
+                return Err(final_size_error("final size below the end of data already received"));
+            }
+            _ => {}
+        }
+        self.use_credit(connection, end)?;
+        if fin {
+            self.final_size = Some(end);
+        }
+        match self.state {
+            State::Recv => Ok(self.assembler.insert(offset, data, copy) || had_all != self.has_all()),
+            _ => Ok(false),
+        }
+    }
+
+    /// RESET_STREAM. True if the application has to be told.
+    pub(super) fn on_reset(
+        &mut self,
+        connection: &mut RecvCredit,
+        code: VarInt,
+        size: u64,
+    ) -> Result<bool, TransportError> {
+        let complete = self.has_all();
+        if self.final_size.is_some_and(|known| known != size) {
+            return Err(final_size_error("another final size than before"));
+        }
+        if size < self.credit.received() {
+            return Err(final_size_error("final size below the end of data already received"));
+        }
+        self.use_credit(connection, size)?;
+        self.final_size = Some(size);
+        self.stop_pending = false;
+        // What has arrived in full is delivered, as if the reset had been late (RFC 9000 §3.2).
+        if self.state != State::Recv || complete {
+            return Ok(false);
+        }
+        self.throw_away(connection);
+        self.state = State::ResetRecvd(code);
+        Ok(true)
+    }
+
+    /// The next thing to hand to the application.
+    pub(super) fn read(&mut self) -> Option<RecvChunk> {
+        match self.state {
+            State::Recv => {
+                if let Some(data) = self.assembler.read() {
+                    self.read += data.len() as u64;
+                    return Some(RecvChunk::Data(data));
+                }
+                if self.final_size != Some(self.read) {
+                    return None;
+                }
+                self.state = State::DataRead;
+                self.check_consumed();
+                Some(RecvChunk::Finished)
+            }
+            State::ResetRecvd(code) => {
+                self.state = State::ResetRead;
+                Some(RecvChunk::Reset(code))
+            }
+            _ => None,
+        }
+    }
+
+    /// The application is done with bytes that were handed out. The caller credits the connection.
+    pub(super) fn consume(&mut self, bytes: u64) {
+        let outstanding = self.read.saturating_sub(self.credit.consumed());
+        debug_assert!(bytes <= outstanding, "more consumed than was handed out");
+        self.credit.consume(bytes.min(outstanding));
+        self.check_consumed();
+    }
+
+    /// The application has seen the end of the stream.
+    pub(super) fn release(&mut self) {
+        self.released |= matches!(self.state, State::DataRead | State::ResetRead);
+    }
+
+    /// The application wants no more. True if STOP_SENDING has to be sent.
+    pub(super) fn stop(&mut self, connection: &mut RecvCredit, code: VarInt) -> bool {
+        match self.state {
+            State::Absent | State::Stopped(_) => false,
+            State::DataRead | State::ResetRead | State::ResetRecvd(_) => {
+                (self.state, self.released) = (State::ResetRead, true);
+                false
+            }
+            State::Recv => {
+                self.stop_pending = !self.has_all();
+                self.throw_away(connection);
+                self.state = State::Stopped(code);
+                self.stop_pending
+            }
+        }
+    }
+
+    /// The code for STOP_SENDING, while that is wanted.
+    pub(super) fn stop_to_send(&self) -> Option<VarInt> {
+        match self.state {
+            State::Stopped(code) if self.stop_pending => Some(code),
+            _ => None,
+        }
+    }
+
+    pub(super) fn on_stop_sent(&mut self) {
+        self.stop_pending = false;
+    }
+
+    /// True if STOP_SENDING has to be sent again.
+    pub(super) fn on_stop_lost(&mut self) -> bool {
+        let wanted = matches!(self.state, State::Stopped(_)) && self.final_size.is_none();
+        self.stop_pending |= wanted;
+        wanted
+    }
+
+    /// True if a MAX_STREAM_DATA would help the peer.
+    pub(super) fn wants_credit(&self) -> bool {
+        self.state == State::Recv && self.final_size.is_none()
+    }
+
+    pub(super) fn credit_is_due(&self) -> bool {
+        self.wants_credit() && self.credit.is_due()
+    }
+
+    /// The limit for MAX_STREAM_DATA.
+    pub(super) fn advertise(&mut self) -> u64 {
+        self.credit.advertise()
+    }
+
+    /// True in the RFC's Data Recvd.
+    fn has_all(&self) -> bool {
+        self.final_size == Some(self.assembler.received())
+    }
+
+    /// Accounts for flow control credit used up to `end`, on the stream and on the connection.
+    fn use_credit(&mut self, connection: &mut RecvCredit, end: u64) -> Result<(), TransportError> {
+        let more = end.saturating_sub(self.credit.received());
+        self.credit.receive(more)?;
+        connection.receive(more)?;
+        if matches!(self.state, State::Stopped(_)) {
+            connection.consume(more);
+        }
+        Ok(())
+    }
+
+    /// Drops what was not handed out, and credits it to the connection.
+    fn throw_away(&mut self, connection: &mut RecvCredit) {
+        self.assembler.discard();
+        connection.consume(self.credit.received() - self.read);
+    }
+
+    /// An application that consumed every byte of a stream that has any knows it, and saw the end.
+    fn check_consumed(&mut self) {
+        let consumed = self.credit.consumed();
+        self.released |= self.state == State::DataRead && consumed > 0 && self.final_size == Some(consumed);
+    }
+}

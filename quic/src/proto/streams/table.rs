@@ -1,0 +1,287 @@
+//! The records of all streams in use, and intrusive lists of those that need attention.
+//!
+//! A stream that nobody touches is in no list and costs nothing per packet. Records of ended streams are used again.
+
+use slab::Slab;
+
+use super::index::Index;
+use super::recv::RecvPart;
+use super::send::SendPart;
+use crate::packet::StreamId;
+use crate::wire::VarInt;
+
+/// Where the record of a stream is.
+pub(super) type Slot = u32;
+
+/// No slot.
+pub(super) const NONE: Slot = Slot::MAX;
+
+/// Records of ended streams that are kept for the next ones.
+const SPARE: usize = 16;
+
+/// The lists that a stream can be in.
+#[derive(Debug, Copy, Clone)]
+pub(super) enum Queue {
+    /// Has events for the application.
+    Events,
+    /// Has control frames to send.
+    Control,
+    /// Has data to send that costs no flow control credit: lost bytes, or a bare FIN.
+    Repair,
+    /// Has new data to send, and credit of its own for it.
+    Fresh,
+    /// Has new data to send and no credit of its own.
+    Blocked,
+}
+
+const QUEUES: usize = 5;
+
+#[derive(Debug, Copy, Clone)]
+struct Link {
+    previous: Slot,
+    next: Slot,
+}
+
+/// The two ends of a list whose links are in the streams.
+#[derive(Debug)]
+pub(super) struct List {
+    head: Slot,
+    tail: Slot,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { head: NONE, tail: NONE }
+    }
+}
+
+impl List {
+    pub(super) fn first(&self) -> Option<Slot> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+}
+
+/// A set of small enum values.
+#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    pub(super) fn set(&mut self, flag: u8) {
+        self.0 |= flag;
+    }
+
+    pub(super) fn clear(&mut self, flag: u8) {
+        self.0 &= !flag;
+    }
+
+    pub(super) fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    /// True if the flag was set; it is not any longer.
+    pub(super) fn take(&mut self, flag: u8) -> bool {
+        let had = self.has(flag);
+        self.clear(flag);
+        had
+    }
+
+    /// Clears all other flags.
+    pub(super) fn keep(&mut self, flags: Self) {
+        self.0 &= flags.0;
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Everything about one stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    pub(super) send: SendPart,
+    pub(super) recv: RecvPart,
+    /// More is more urgent.
+    pub(super) priority: i32,
+    /// Bytes that may be sent before it is the next stream's turn.
+    pub(super) turn: u64,
+    /// Events to tell, see `event`.
+    pub(super) events: Flags,
+    /// Control frames to send, see `control`.
+    pub(super) control: Flags,
+    /// Bytes released since that was last told.
+    pub(super) acked: u64,
+    /// The code of STOP_SENDING.
+    pub(super) stop_code: VarInt,
+    queued: Flags,
+    links: [Link; QUEUES],
+}
+
+impl Stream {
+    fn new(id: StreamId) -> Self {
+        Self {
+            id,
+            send: SendPart::absent(),
+            recv: RecvPart::absent(),
+            priority: 0,
+            turn: 0,
+            events: Flags::default(),
+            control: Flags::default(),
+            acked: 0,
+            stop_code: VarInt::default(),
+            queued: Flags::default(),
+            links: [Link { previous: NONE, next: NONE }; QUEUES],
+        }
+    }
+
+    /// As new, but for the memory; both parts are absent.
+    fn reuse(&mut self, id: StreamId) {
+        self.send.close();
+        self.recv.close();
+        (self.id, self.priority, self.turn, self.acked) = (id, 0, 0, 0);
+        (self.events, self.control, self.queued) = Default::default();
+    }
+
+    pub(super) fn is_queued(&self, queue: Queue) -> bool {
+        self.queued.has(1 << queue as u8)
+    }
+
+    fn link(&mut self, queue: Queue) -> Option<&mut Link> {
+        self.links.get_mut(queue as usize)
+    }
+}
+
+/// All streams in use.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    streams: Slab<Box<Stream>>,
+    index: Index,
+    #[expect(clippy::vec_box, reason = "they go back into `streams` as they are")]
+    spare: Vec<Box<Stream>>,
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub(super) fn find(&self, id: StreamId) -> Option<Slot> {
+        self.index.get(id)
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&Stream> {
+        self.streams.get(slot as usize).map(AsRef::as_ref)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Stream> {
+        self.streams.get_mut(slot as usize).map(AsMut::as_mut)
+    }
+
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        self.streams.iter().filter_map(|(slot, _)| Slot::try_from(slot).ok()).collect()
+    }
+
+    /// A record with both parts absent.
+    pub(super) fn insert(&mut self, id: StreamId) -> Slot {
+        let stream = match self.spare.pop() {
+            Some(mut stream) => {
+                stream.reuse(id);
+                stream
+            }
+            None => Box::new(Stream::new(id)),
+        };
+        // Memory ends long before 2^32 streams are open at a time.
+        let slot = Slot::try_from(self.streams.insert(stream)).unwrap_or(NONE);
+        self.index.insert(id, slot);
+        slot
+    }
+
+    /// Removes a stream that is in no list.
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let Some(mut stream) = self.streams.try_remove(slot as usize) else { return };
+        debug_assert!(stream.queued.is_empty());
+        self.index.remove(stream.id);
+        if self.spare.len() < SPARE {
+            stream.send.close();
+            stream.recv.close();
+            self.spare.push(stream);
+        }
+    }
+
+    /// Appends a stream to a list, unless it is in it.
+    pub(super) fn push(&mut self, list: &mut List, queue: Queue, slot: Slot) {
+        let Some(stream) = self.get_mut(slot).filter(|stream| !stream.is_queued(queue)) else { return };
+        stream.queued.set(1 << queue as u8);
+        if let Some(link) = stream.link(queue) {
+            *link = Link { previous: list.tail, next: NONE };
+        }
+        match self.get_mut(list.tail).and_then(|last| last.link(queue)) {
+            Some(last) => last.next = slot,
+            None => list.head = slot,
+        }
+        list.tail = slot;
+    }
+
+    /// Takes a stream out of a list, if it is in it.
+    pub(super) fn unlink(&mut self, list: &mut List, queue: Queue, slot: Slot) {
+        let Some(stream) = self.get_mut(slot).filter(|stream| stream.is_queued(queue)) else { return };
+        stream.queued.clear(1 << queue as u8);
+        let Some(Link { previous, next }) = stream.link(queue).copied() else { return };
+        match self.get_mut(previous).and_then(|stream| stream.link(queue)) {
+            Some(link) => link.next = next,
+            None => list.head = next,
+        }
+        match self.get_mut(next).and_then(|stream| stream.link(queue)) {
+            Some(link) => link.previous = previous,
+            None => list.tail = previous,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(table: &Table, list: &List, queue: Queue) -> Vec<Slot> {
+        let follow =
+            |slot: &Slot| Some(table.get(*slot)?.links[queue as usize].next).filter(|slot| *slot != NONE);
+        std::iter::successors(list.first(), follow).collect()
+    }
+
+    #[test]
+    fn lists_keep_their_order_when_members_leave() {
+        let mut table = Table::default();
+        let mut list = List::default();
+        let slots: Vec<_> = (0..4).map(|n| table.insert(StreamId::from_u64(n))).collect();
+        for slot in slots.iter().chain(&slots) {
+            table.push(&mut list, Queue::Control, *slot);
+        }
+        assert_eq!(content(&table, &list, Queue::Control), slots);
+        table.unlink(&mut list, Queue::Control, slots[1]);
+        table.unlink(&mut list, Queue::Control, slots[1]);
+        table.push(&mut list, Queue::Control, slots[1]);
+        assert_eq!(content(&table, &list, Queue::Control), [slots[0], slots[2], slots[3], slots[1]]);
+        table.unlink(&mut list, Queue::Control, slots[0]);
+        table.unlink(&mut list, Queue::Control, slots[1]);
+        assert_eq!(content(&table, &list, Queue::Control), [slots[2], slots[3]]);
+        table.unlink(&mut list, Queue::Control, slots[2]);
+        table.unlink(&mut list, Queue::Control, slots[3]);
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn records_are_used_again() {
+        let mut table = Table::default();
+        let slot = table.insert(StreamId::from_u64(0));
+        let record: *const Stream = table.get(slot).unwrap();
+        table.remove(slot);
+        assert_eq!((table.len(), table.find(StreamId::from_u64(0))), (0, None));
+        let slot = table.insert(StreamId::from_u64(4));
+        assert!(std::ptr::eq(record, table.get(slot).unwrap()));
+        assert_eq!(table.find(StreamId::from_u64(4)), Some(slot));
+    }
+}
