@@ -7,21 +7,35 @@ use super::keys::{CipherSuite, DirectionKeys, PacketKey};
 use super::version::{VersionConstants, constants};
 use super::{HeaderKey, keys::IV_LEN};
 
-/// HKDF-Expand-Label with an empty context (RFC 8446 §7.1), for `len` bytes; `derive` makes something of them.
+/// HKDF-Expand-Label (RFC 8446 §7.1) for `len` bytes; `derive` makes something of them. `None` if label, context or
+/// length is longer than TLS can say or HKDF can give.
+pub(super) fn try_expand_label<L: KeyType, T>(
+    secret: &Prk,
+    label: &[u8],
+    context: &[u8],
+    len: L,
+    derive: impl FnOnce(Okm<'_, L>) -> T,
+) -> Option<T> {
+    const PREFIX: &[u8] = b"tls13 ";
+    let bytes = u16::try_from(len.len()).ok()?.to_be_bytes();
+    let label_len = [u8::try_from(PREFIX.len() + label.len()).ok()?];
+    let context_len = [u8::try_from(context.len()).ok()?];
+    let info: [&[u8]; 6] = [&bytes, &label_len, PREFIX, label, &context_len, context];
+    secret.expand(&info, len).ok().map(derive)
+}
+
+/// HKDF-Expand-Label with an empty context, for the keys of QUIC.
 pub(super) fn expand_label<L: KeyType, T>(
     secret: &Prk,
     label: &[u8],
     len: L,
     derive: impl FnOnce(Okm<'_, L>) -> T,
 ) -> T {
-    let bytes = u16::try_from(len.len()).expect("keys are short").to_be_bytes();
-    let label_len = [u8::try_from(b"tls13 ".len() + label.len()).expect("labels are short")];
-    let info: [&[u8]; 5] = [&bytes, &label_len, b"tls13 ", label, &[0]];
-    derive(secret.expand(&info, len).expect("HKDF gives up to 255 blocks, keys need two"))
+    try_expand_label(secret, label, &[], len, derive).expect("labels and keys of QUIC are short")
 }
 
 /// A number of bytes, where no type of ring tells it.
-struct Bytes(usize);
+pub(super) struct Bytes(pub(super) usize);
 
 impl KeyType for Bytes {
     fn len(&self) -> usize {

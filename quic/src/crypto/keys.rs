@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce};
-use ring::hkdf;
+use ring::{digest, hkdf};
 
 use super::HeaderKey;
 use super::hkdf::Secret;
@@ -61,6 +61,10 @@ impl CipherSuite {
             Self::Aes128Gcm | Self::ChaCha20Poly1305 => hkdf::HKDF_SHA256,
             Self::Aes256Gcm => hkdf::HKDF_SHA384,
         }
+    }
+
+    pub(super) fn digest(self) -> &'static digest::Algorithm {
+        self.hkdf().hmac_algorithm().digest_algorithm()
     }
 
     pub(super) fn aead(self) -> &'static aead::Algorithm {

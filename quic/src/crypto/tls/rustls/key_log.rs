@@ -1,7 +1,7 @@
 //! Catches the traffic secrets of one connection; the user's key log gets what it wants as well.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ring::hkdf::{HKDF_SHA256, HKDF_SHA384, Prk};
 use rustls::KeyLog;
@@ -12,13 +12,23 @@ type Pair = [Option<Prk>; 2];
 /// The key log of one connection.
 pub(super) struct SecretCatcher {
     user: Arc<dyn KeyLog>,
-    caught: Mutex<Caught>,
+    /// Until the last of them were taken.
+    caught: Mutex<Option<Box<Caught>>>,
 }
 
 #[derive(Default)]
 struct Caught {
     handshake: Pair,
     traffic: Pair,
+    exporter: Option<Prk>,
+}
+
+/// What is known when the 1-RTT keys are.
+pub(super) struct TrafficSecrets {
+    pub(super) client: Prk,
+    pub(super) server: Prk,
+    /// The exporter secret (RFC 8446 §7.5).
+    pub(super) exporter: Prk,
 }
 
 impl Caught {
@@ -31,6 +41,7 @@ impl Caught {
             "SERVER_HANDSHAKE_TRAFFIC_SECRET" => Some(handshake_server),
             "CLIENT_TRAFFIC_SECRET_0" => Some(client),
             "SERVER_TRAFFIC_SECRET_0" => Some(server),
+            "EXPORTER_SECRET" => Some(&mut self.exporter),
             _ => None,
         }
     }
@@ -38,20 +49,22 @@ impl Caught {
 
 impl SecretCatcher {
     pub(super) fn new(user: &Arc<dyn KeyLog>) -> Arc<Self> {
-        Arc::new(Self { user: user.clone(), caught: Mutex::default() })
+        Arc::new(Self { user: user.clone(), caught: Mutex::new(Some(Box::default())) })
     }
 
     /// The secrets of the Handshake level, once: (client, server).
     pub(super) fn take_handshake(&self) -> Option<(Prk, Prk)> {
-        take(&mut self.lock().handshake)
+        take(&mut self.lock().as_mut()?.handshake)
     }
 
-    /// The first secrets of the 1-RTT level, once: (client, server).
-    pub(super) fn take_traffic(&self) -> Option<(Prk, Prk)> {
-        take(&mut self.lock().traffic)
+    /// The secrets of the 1-RTT level, once. Nothing is caught from then on.
+    pub(super) fn take_traffic(&self) -> Option<TrafficSecrets> {
+        let mut caught = self.lock().take()?;
+        let (client, server) = take(&mut caught.traffic)?;
+        Some(TrafficSecrets { client, server, exporter: caught.exporter? })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Caught> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Caught>>> {
         self.caught.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,7 +75,7 @@ fn take([client, server]: &mut Pair) -> Option<(Prk, Prk)> {
 
 impl KeyLog for SecretCatcher {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        if let Some(slot) = self.lock().slot(label) {
+        if let Some(slot) = self.lock().as_mut().and_then(|caught| caught.slot(label)) {
             // A secret is as long as the output of the hash, and of the suites that QUIC uses this tells which it is.
             *slot = match secret.len() {
                 32 => Some(Prk::new_less_safe(HKDF_SHA256, secret)),

@@ -8,6 +8,7 @@
 //! | `session` | a handshake: messages in, flights and keys out |
 //! | `message` | cuts CRYPTO data into handshake messages |
 //! | `key_log` | catches the secrets |
+//! | `completed` | what a server keeps when the handshake is complete |
 //! | `errors` | what rustls complains about, as the error that closes the connection |
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::{ClientTls, ServerTls, Session, TlsConfigError};
 use crate::crypto::VERSION_2;
 use crate::packet::VERSION_1;
 
+mod completed;
 mod errors;
 mod key_log;
 mod message;

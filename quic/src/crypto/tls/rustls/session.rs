@@ -10,11 +10,13 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::quic::{self, ClientConnection, Connection, ServerConnection};
 
+use super::completed::{Completed, Exporter};
 use super::errors::transport_error;
 use super::key_log::SecretCatcher;
 use super::message::MessageReader;
 use crate::crypto::client_hello::ClientHello;
 use crate::crypto::hkdf::Secret;
+use crate::crypto::tls::alert;
 use crate::crypto::tls::{ExportError, HandshakeData, KeyChange, Session};
 use crate::crypto::{CipherSuite, Keys, OneRttSecrets};
 use crate::packet::{Level, Side, TransportError, TransportErrorCode};
@@ -24,12 +26,17 @@ const CLIENT_HELLO: u8 = 1;
 const ENCRYPTED_EXTENSIONS: u8 = 8;
 const CERTIFICATE_REQUEST: u8 = 13;
 
+/// With the prefix of TLS 1.3, its length fits into a byte (RFC 8446 §7.1).
+const MAX_EXPORTER_LABEL_LEN: usize = 255 - b"tls13 ".len();
+
 /// A client or server connection of rustls, and what it has not said yet.
 pub(super) struct RustlsSession {
     side: Side,
     version: u32,
     tls: Tls,
     secrets: Arc<SecretCatcher>,
+    /// On a server, between the time it is known and the end of the handshake.
+    exporter: Option<Exporter>,
     messages: MessageReader,
     /// Handshake bytes that [`Session::write`] has not handed out, each run with the change of keys after it.
     flights: VecDeque<(Vec<u8>, Option<KeyChange>)>,
@@ -45,6 +52,8 @@ enum Tls {
     /// A server that has not seen its ClientHello.
     Waiting(Box<ServerStart>),
     Running(Box<Connection>),
+    /// A server whose handshake is complete.
+    Completed(Box<Completed>),
     /// rustls did not take the configuration after all.
     Broken,
 }
@@ -81,6 +90,7 @@ impl RustlsSession {
             version,
             tls,
             secrets,
+            exporter: None,
             messages: MessageReader::default(),
             flights: VecDeque::new(),
             read_level: Level::Initial,
@@ -96,6 +106,9 @@ impl RustlsSession {
         }
         if level != self.read_level {
             return Err(violation(format!("TLS data at level {level:?} instead of {:?}", self.read_level)));
+        }
+        if let Tls::Completed(_) = self.tls {
+            return Err(unexpected("a server reads no TLS message after the handshake"));
         }
         while let Some(message) = self.messages.next(&mut data)? {
             self.message(&message)?;
@@ -127,6 +140,9 @@ impl RustlsSession {
             Side::Client => kind == ENCRYPTED_EXTENSIONS,
             Side::Server => self.read_level != Level::Initial,
         };
+        if self.side.is_server() && !self.is_handshaking() {
+            self.complete();
+        }
         Ok(())
     }
 
@@ -156,55 +172,71 @@ impl RustlsSession {
         }
         match &mut self.tls {
             Tls::Running(tls) => Ok(tls),
-            Tls::Waiting(_) | Tls::Broken => Err(internal(&"TLS could not be started")),
+            Tls::Waiting(_) | Tls::Completed(_) | Tls::Broken => Err(internal(&"TLS does not run")),
         }
     }
 
     /// Fetches from rustls what is to be sent, and the keys that became known.
     fn collect(&mut self) -> Result<(), TransportError> {
-        let Tls::Running(tls) = &mut self.tls else { return Ok(()) };
-        loop {
+        while let Tls::Running(tls) = &mut self.tls {
             let mut bytes = Vec::new();
             let change = match tls.write_hs(&mut bytes) {
+                Some(quic::KeyChange::Handshake { .. }) => Some(self.handshake_keys()?),
+                Some(quic::KeyChange::OneRtt { .. }) => Some(self.one_rtt_keys()?),
                 None => None,
-                Some(change) => {
-                    let suite = tls.negotiated_cipher_suite();
-                    let suite = suite.and_then(|suite| CipherSuite::from_u16(suite.suite().into()));
-                    let handshake = matches!(change, quic::KeyChange::Handshake { .. });
-                    let secrets = match handshake {
-                        true => self.secrets.take_handshake(),
-                        false => self.secrets.take_traffic(),
-                    };
-                    let (suite, (client, server)) =
-                        suite.zip(secrets).ok_or_else(|| internal(&"no secrets for a new level"))?;
-                    let secret = |prk: Prk| Secret::new(self.version, suite, prk);
-                    let (client, server) = (secret(client), secret(server));
-                    let keys = Keys::new(self.side, &client, &server);
-                    Some(match handshake {
-                        true => KeyChange::Handshake(keys),
-                        false => KeyChange::OneRtt(keys, OneRttSecrets::new(self.side, client, server)),
-                    })
-                }
             };
-            if !tls.is_handshaking() {
-                self.read_level = Level::OneRtt;
-            } else if matches!(change, Some(KeyChange::Handshake(_))) {
-                self.read_level = Level::Handshake;
-            }
             let done = change.is_none();
             if !done || !bytes.is_empty() {
                 self.flights.push_back((bytes, change));
             }
             if done {
-                return Ok(());
+                break;
             }
         }
+        if self.tls().is_some_and(|tls| !tls.is_handshaking()) {
+            self.read_level = Level::OneRtt;
+        }
+        Ok(())
+    }
+
+    fn handshake_keys(&mut self) -> Result<KeyChange, TransportError> {
+        let (client, server) = self.secrets.take_handshake().ok_or_else(no_secrets)?;
+        let (client, server) = (self.secret(client)?, self.secret(server)?);
+        self.read_level = Level::Handshake;
+        Ok(KeyChange::Handshake(Keys::new(self.side, &client, &server)))
+    }
+
+    fn one_rtt_keys(&mut self) -> Result<KeyChange, TransportError> {
+        let secrets = self.secrets.take_traffic().ok_or_else(no_secrets)?;
+        let (client, server) = (self.secret(secrets.client)?, self.secret(secrets.server)?);
+        if self.side.is_server() {
+            self.exporter = self.suite().map(|suite| Exporter::new(suite, secrets.exporter));
+        }
+        let keys = Keys::new(self.side, &client, &server);
+        Ok(KeyChange::OneRtt(keys, OneRttSecrets::new(self.side, client, server)))
+    }
+
+    fn secret(&self, prk: Prk) -> Result<Secret, TransportError> {
+        Ok(Secret::new(self.version, self.suite().ok_or_else(no_secrets)?, prk))
+    }
+
+    fn suite(&self) -> Option<CipherSuite> {
+        CipherSuite::from_u16(self.tls()?.negotiated_cipher_suite()?.suite().into())
+    }
+
+    /// Lets go of rustls.
+    fn complete(&mut self) {
+        let (Some(data), Some(exporter)) = (self.handshake_data(), self.exporter.take()) else { return };
+        let peer_params = self.peer_transport_parameters().unwrap_or_default().into();
+        let peer_identity = self.peer_identity();
+        self.tls = Tls::Completed(Box::new(Completed { peer_params, data, peer_identity, exporter }));
+        self.messages = MessageReader::default();
     }
 
     fn tls(&self) -> Option<&Connection> {
         match &self.tls {
             Tls::Running(tls) => Some(tls),
-            Tls::Waiting(_) | Tls::Broken => None,
+            Tls::Waiting(_) | Tls::Completed(_) | Tls::Broken => None,
         }
     }
 }
@@ -234,10 +266,16 @@ impl Session for RustlsSession {
     }
 
     fn peer_transport_parameters(&self) -> Option<&[u8]> {
-        self.tls().filter(|_| self.extensions_read)?.quic_transport_parameters()
+        match &self.tls {
+            Tls::Completed(completed) => Some(&completed.peer_params),
+            _ => self.tls().filter(|_| self.extensions_read)?.quic_transport_parameters(),
+        }
     }
 
     fn handshake_data(&self) -> Option<HandshakeData> {
+        if let Tls::Completed(completed) = &self.tls {
+            return Some(completed.data.clone());
+        }
         let tls = self.tls().filter(|_| self.extensions_read)?;
         let server_name = match tls {
             Connection::Client(_) => self.asked_for.clone(),
@@ -246,12 +284,15 @@ impl Session for RustlsSession {
         Some(HandshakeData {
             alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
             server_name,
-            cipher_suite: CipherSuite::from_u16(tls.negotiated_cipher_suite()?.suite().into())?,
+            cipher_suite: self.suite()?,
         })
     }
 
     fn peer_identity(&self) -> Option<Vec<CertificateDer<'static>>> {
-        self.tls()?.peer_certificates().map(<[_]>::to_vec)
+        match &self.tls {
+            Tls::Completed(completed) => completed.peer_identity.clone(),
+            _ => self.tls()?.peer_certificates().map(<[_]>::to_vec),
+        }
     }
 
     fn export_keying_material(
@@ -260,6 +301,13 @@ impl Session for RustlsSession {
         label: &[u8],
         context: &[u8],
     ) -> Result<(), ExportError> {
+        // What rustls would cut off or refuse.
+        if out.is_empty() || label.len() > MAX_EXPORTER_LABEL_LEN {
+            return Err(ExportError);
+        }
+        if let Tls::Completed(completed) = &self.tls {
+            return completed.exporter.export(out, label, context);
+        }
         let tls = self.tls().filter(|_| !self.is_handshaking()).ok_or(ExportError)?;
         tls.export_keying_material(out, label, Some(context)).map(|_| ()).map_err(|_| ExportError)
     }
@@ -276,6 +324,14 @@ impl fmt::Debug for RustlsSession {
 
 fn violation(reason: impl Into<std::borrow::Cow<'static, str>>) -> TransportError {
     TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, reason)
+}
+
+fn unexpected(why: &str) -> TransportError {
+    alert::error(rustls::AlertDescription::UnexpectedMessage.into(), why)
+}
+
+fn no_secrets() -> TransportError {
+    internal(&"TLS gave no secrets for a new level")
 }
 
 fn internal(why: &dyn fmt::Display) -> TransportError {

@@ -35,6 +35,13 @@ fn every_cipher_suite_completes_and_both_ends_have_the_same_keys() {
         assert_eq!(ours, theirs);
         pair.server.session.export_keying_material(&mut theirs, b"label", b"other").unwrap();
         assert_ne!(ours, theirs);
+        for session in [&pair.client.session, &pair.server.session] {
+            let export = |len, label_len| {
+                session.export_keying_material(&mut vec![0; len], &vec![b'l'; label_len], b"").is_ok()
+            };
+            assert!(export(1, 0) && export(1, 249) && export(255 * 32, 1));
+            assert!(!export(0, 1) && !export(1, 250) && !export(255 * 48 + 1, 1) && !export(1 << 17, 1));
+        }
     }
 }
 
