@@ -2,15 +2,12 @@
 //!
 //! A request is the number of bytes wanted, 8 bytes big-endian.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use quinn::{Connection, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};
-use tokio::{
-    task::{JoinSet, LocalSet},
-    time::timeout,
-};
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     meter::{Cost, Meter},
@@ -47,7 +44,7 @@ impl Contender for Quinn {
                 })
             },
             move |address| {
-                runtime()?.block_on(LocalSet::new().run_until(async {
+                runtime()?.block_on(async {
                     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(client)?;
                     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
                     config.transport_config(transport()?);
@@ -56,7 +53,7 @@ impl Contender for Quinn {
                     endpoint.close(VarInt::from_u32(0), b"");
                     endpoint.wait_idle().await;
                     Ok(cost)
-                }))
+                })
             },
         )
     }
@@ -109,39 +106,19 @@ async fn fetch(
     workload: Workload,
 ) -> Result<Cost> {
     let connection = endpoint.connect_with(config, address, tls::NAME)?.await?;
-    work(&connection, workload.warm_up()).await?;
+    let get = {
+        let connection = connection.clone();
+        move |wanted| get(connection.clone(), wanted)
+    };
+    workload.warm_up().run(get.clone()).await?;
     let meter = Meter::start();
-    work(&connection, workload).await?;
+    workload.run(get).await?;
     let cost = meter.stop();
     connection.close(VarInt::from_u32(0), b"");
     Ok(cost)
 }
 
-async fn work(connection: &Connection, workload: Workload) -> Result<()> {
-    match workload {
-        Workload::Download { bytes } => get(connection, bytes).await,
-        Workload::Requests { count, concurrent, response } => {
-            let left = Rc::new(Cell::new(count));
-            let mut tasks = JoinSet::new();
-            for _ in 0..concurrent {
-                let (connection, left) = (connection.clone(), left.clone());
-                tasks.spawn_local(async move {
-                    while let Some(rest) = left.get().checked_sub(1) {
-                        left.set(rest);
-                        get(&connection, response).await?;
-                    }
-                    anyhow::Ok(())
-                });
-            }
-            while let Some(done) = tasks.join_next().await {
-                done??;
-            }
-            Ok(())
-        }
-    }
-}
-
-async fn get(connection: &Connection, wanted: u64) -> Result<()> {
+async fn get(connection: Connection, wanted: u64) -> Result<()> {
     let (mut send, mut recv) = connection.open_bi().await?;
     send.write_all(&wanted.to_be_bytes()).await?;
     send.finish()?;

@@ -1,9 +1,19 @@
 //! What every contender is asked to do.
 
-use std::{net::SocketAddr, sync::mpsc, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
+use tokio::task::JoinSet;
 
 use crate::meter::Cost;
 
@@ -60,6 +70,32 @@ impl Workload {
                 Self::Requests { count: (count / 10).max(concurrent), concurrent, response }
             }
         }
+    }
+
+    /// The client's part for contenders on streams: `get` requests so many bytes and reads them all.
+    pub async fn run<F>(self, get: impl Fn(u64) -> F + Clone + Send + 'static) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send,
+    {
+        let (count, concurrent, response) = match self {
+            Self::Download { bytes } => return get(bytes).await,
+            Self::Requests { count, concurrent, response } => (count, concurrent, response),
+        };
+        let begun = Arc::new(AtomicU64::new(0));
+        let mut workers = JoinSet::new();
+        for _ in 0..concurrent {
+            let (get, begun) = (get.clone(), Arc::clone(&begun));
+            workers.spawn(async move {
+                while begun.fetch_add(1, Ordering::Relaxed) < count {
+                    get(response).await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(done) = workers.join_next().await {
+            done??;
+        }
+        Ok(())
     }
 }
 
