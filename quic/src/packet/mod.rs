@@ -29,3 +29,15 @@ pub const RESET_TOKEN_LEN: usize = 16;
 
 /// The smallest datagram that may carry an Initial, and the size every path must carry (RFC 9000 §14).
 pub const MIN_DATAGRAM_SIZE: usize = 1200;
+
+/// A moment for tests, which take time as an argument like the core.
+#[cfg(test)]
+pub(crate) fn epoch() -> std::time::Instant {
+    use std::sync::OnceLock;
+    static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an `Instant` has no other constructor; only differences count"
+    )]
+    *EPOCH.get_or_init(std::time::Instant::now)
+}

@@ -1,7 +1,93 @@
 //! The sans-IO protocol core.
+//!
+//! A [`Connection`] is a plain value: it reads no clock, owns no socket and takes no lock. Time and randomness are
+//! arguments, so a run repeats exactly from its seed.
+//!
+//! # The contract
+//!
+//! 1. **Mutate**: hand in datagrams ([`Connection::handle_burst`]), expired time ([`Connection::handle_timeout`]) or
+//!    wishes of the application ([`Connection::streams`], [`Connection::close`], …).
+//! 2. **Drain**: call [`Connection::poll_output`] until it returns [`Output::Timeout`].
+//! 3. Wait for the next datagram, wish, or that moment, and begin again.
+//!
+//! Draining comes in an order that callers rely on: route changes first (a connection ID is routed before the packet
+//! that announces it exists), then events, then datagrams.
 
+pub(crate) mod cids;
 pub(crate) mod congestion;
+pub(crate) mod connection;
+pub(crate) mod endpoint;
+pub(crate) mod path;
+pub(crate) mod receive;
 pub(crate) mod recovery;
 pub(crate) mod space;
 pub(crate) mod streams;
 pub(crate) mod transmit;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub use connection::{ClientArgs, Connection, ConnectionStats, ServerArgs};
+
+use crate::error::ConnectionError;
+use crate::packet::{ConnectionId, FourTuple, ResetToken};
+use streams::StreamEvent;
+
+/// What [`Connection::poll_output`] asks its caller to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Change who gets which datagrams.
+    Route(RouteChange),
+    /// Tell the application.
+    Event(Event),
+    /// The batch is filled: send it, clear it and poll again.
+    Transmit,
+    /// Nothing more until this moment (or until the next mutation, if `None`).
+    Timeout(Option<Instant>),
+}
+
+/// A change to the routes that lead to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteChange {
+    /// Datagrams to this connection ID are ours.
+    AddCid(ConnectionId),
+    /// They no longer are; packets in flight have had their time.
+    RemoveCid(ConnectionId),
+    /// A datagram from this address that ends in this token is a stateless reset for us (RFC 9000 §10.3.1).
+    AddResetToken(SocketAddr, ResetToken),
+    /// The token went out of use with its connection ID.
+    RemoveResetToken(SocketAddr, ResetToken),
+    /// The client no longer sends to the destination ID of its first Initial.
+    RemoveInitial,
+}
+
+/// News for the application.
+#[derive(Debug)]
+pub enum Event {
+    /// ALPN and server name are known.
+    HandshakeData,
+    /// The handshake is complete: application data may flow.
+    Connected,
+    /// The peer is known to have completed the handshake too (RFC 9001 §4.1.2).
+    HandshakeConfirmed,
+    /// News of one stream.
+    Stream(StreamEvent),
+    /// The connection is over; comes exactly once, and nothing but a last datagram follows.
+    Closed(ConnectionError),
+}
+
+/// What is left of a closed connection: enough to answer its peer until that has understood (RFC 9000 §10.2).
+#[derive(Debug, Clone)]
+pub struct Tombstone {
+    /// The sealed CONNECTION_CLOSE to answer with; `None` when draining: then datagrams are swallowed.
+    pub close: Option<Bytes>,
+    /// Where to send it.
+    pub path: FourTuple,
+    /// When the connection is forgotten.
+    pub until: Instant,
+}
+
+#[cfg(test)]
+mod tests;

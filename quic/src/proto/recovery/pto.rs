@@ -42,7 +42,10 @@ pub enum TimeoutOutcome {
     /// It was not due.
     Nothing,
     /// Packets were declared lost; see [`Fates`].
-    Lost,
+    Lost {
+        /// The space they were sent in.
+        space: SpaceId,
+    },
     /// Ack-eliciting packets must be sent in this space, whatever the congestion window and the pacer say; in an
     /// Initial, the datagram is padded (RFC 9002 §6.2.4).
     Probe {
@@ -109,7 +112,7 @@ impl Recovery {
             }
             self.timer_base = Some(now);
             self.detect_lost(now, id, spaces, path, context, fates);
-            return TimeoutOutcome::Lost;
+            return TimeoutOutcome::Lost { space: id };
         }
         let Some((_, space)) = self.pto_time_and_space(spaces, path, context).filter(|(at, _)| *at <= now)
         else {

@@ -1,5 +1,15 @@
-//! Follow a packet out.
+//! A packet's way out, a file per step.
+//!
+//! [`profile`] decides what may leave at all; [`batch`] fills one GSO batch with datagrams; [`datagram`] coalesces
+//! packets and pads; [`packet`] writes a header and seals; [`schedule`] says which frames go in and in which order;
+//! [`write`] is the one funnel that every frame passes.
 
+mod batch;
+mod close;
+mod datagram;
+mod packet;
+mod profile;
+mod schedule;
 mod write;
 
 pub use write::{FrameCounts, FrameWriter, PacketContent, StreamWritten};

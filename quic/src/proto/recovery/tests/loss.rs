@@ -32,7 +32,7 @@ fn a_packet_is_lost_nine_eighths_of_a_round_trip_after_it_was_sent() {
     end.wait(4);
     assert_eq!(end.timeout(), TimeoutOutcome::Nothing);
     end.wait(1);
-    assert_eq!(end.timeout(), TimeoutOutcome::Lost);
+    assert_eq!(end.timeout(), TimeoutOutcome::Lost { space: SpaceId::Data });
     assert_eq!(end.lost(), [pn]);
     assert_eq!(end.due(), None);
     assert_eq!(end.path.in_flight(), 0);

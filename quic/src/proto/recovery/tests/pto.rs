@@ -56,7 +56,7 @@ fn the_loss_timer_goes_first() {
     end.wait(40);
     end.ack(pn + 1);
     assert_eq!(end.due(), Some(ms(5)));
-    assert_eq!(end.fire(), TimeoutOutcome::Lost);
+    assert_eq!(end.fire(), TimeoutOutcome::Lost { space: SpaceId::Data });
     assert_eq!(end.due(), Some(PTO + MAX_ACK_DELAY - ms(45)), "the third packet");
 }
 

@@ -1,0 +1,233 @@
+//! The connection IDs that the peer sends to: ours to issue and, when told, to retire.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::ConnectionIdGenerator;
+use crate::crypto::ResetKey;
+use crate::packet::{ConnectionId, ResetToken, Rng, TransportError, TransportErrorCode as Code};
+use crate::proto::RouteChange;
+
+/// We never have more IDs active than this, however many the peer would store.
+const MAX_ACTIVE: u64 = 8;
+
+/// Retired IDs that still are routed; beyond this the oldest goes early, so that a flood of retirements stays bounded.
+const MAX_RETIRED: usize = 32;
+
+/// IDs we issued.
+#[derive(Debug)]
+pub struct LocalCids {
+    generator: Arc<dyn ConnectionIdGenerator>,
+    reset_key: Arc<ResetKey>,
+    initial: ConnectionId,
+    /// In the order of their sequence numbers.
+    active: Vec<(u64, ConnectionId)>,
+    next_sequence: u64,
+    /// The peer's `active_connection_id_limit`.
+    peer_limit: u64,
+    /// Sequence numbers to announce, or to announce again.
+    to_announce: Vec<u64>,
+    /// Retired by the peer: routed until then, for what is still in flight.
+    retired: VecDeque<(Instant, ConnectionId)>,
+}
+
+impl LocalCids {
+    /// Begins with the ID used in the handshake.
+    pub fn new(
+        generator: Arc<dyn ConnectionIdGenerator>,
+        reset_key: Arc<ResetKey>,
+        initial: ConnectionId,
+        routes: &mut VecDeque<RouteChange>,
+    ) -> Self {
+        if !initial.is_empty() {
+            routes.push_back(RouteChange::AddCid(initial));
+        }
+        Self {
+            generator,
+            reset_key,
+            initial,
+            active: vec![(0, initial)],
+            next_sequence: 1,
+            peer_limit: 1,
+            to_announce: Vec::new(),
+            retired: VecDeque::new(),
+        }
+    }
+
+    /// Length of all of our IDs, bytes.
+    pub fn cid_len(&self) -> usize {
+        self.generator.len()
+    }
+
+    /// The ID that packets of the handshake carry as their source.
+    pub fn initial(&self) -> ConnectionId {
+        self.initial
+    }
+
+    /// True if an ID waits to be announced.
+    pub fn wants_to_announce(&self) -> bool {
+        !self.to_announce.is_empty()
+    }
+
+    /// True for an ID that is in use.
+    pub fn contains(&self, cid: &ConnectionId) -> bool {
+        self.active.iter().any(|(_, active)| active == cid)
+    }
+
+    /// Takes the peer's `active_connection_id_limit` and issues what it allows.
+    ///
+    /// A spare ID (`preferred address` aside, the handshake's ID is number 0) waits until the handshake is confirmed
+    /// enough to announce it in a 1-RTT packet.
+    pub fn set_peer_limit(&mut self, limit: u64, rng: &mut Rng, routes: &mut VecDeque<RouteChange>) {
+        self.peer_limit = limit;
+        self.issue(rng, routes);
+    }
+
+    fn issue(&mut self, rng: &mut Rng, routes: &mut VecDeque<RouteChange>) {
+        if self.generator.is_empty() {
+            return;
+        }
+        while (self.active.len() as u64) < self.peer_limit.min(MAX_ACTIVE) {
+            let cid = self.generator.generate(rng);
+            routes.push_back(RouteChange::AddCid(cid));
+            self.active.push((self.next_sequence, cid));
+            self.to_announce.push(self.next_sequence);
+            self.next_sequence += 1;
+        }
+    }
+
+    /// The next ID to announce: sequence number, ID and stateless reset token.
+    pub fn next_to_announce(&mut self) -> Option<(u64, ConnectionId, ResetToken)> {
+        while let Some(sequence) = self.to_announce.last() {
+            match self.active.iter().find(|(active, _)| active == sequence) {
+                Some((sequence, cid)) => return Some((*sequence, *cid, self.reset_key.token(cid))),
+                None => self.to_announce.pop(),
+            };
+        }
+        None
+    }
+
+    /// The ID that [`LocalCids::next_to_announce`] returned is in a packet.
+    pub fn announced(&mut self) {
+        self.to_announce.pop();
+    }
+
+    /// A packet that announced this ID was lost.
+    pub fn on_lost(&mut self, sequence: u64) {
+        if !self.to_announce.contains(&sequence) {
+            self.to_announce.push(sequence);
+        }
+    }
+
+    /// The peer retires an ID, in a packet that was sent to `packet_dcid` (RFC 9000 §19.16).
+    ///
+    /// # Errors
+    /// PROTOCOL_VIOLATION for an ID that was never issued, and for the one the packet itself used.
+    pub fn on_retire(
+        &mut self,
+        now: Instant,
+        sequence: u64,
+        packet_dcid: &ConnectionId,
+        pto: Duration,
+        rng: &mut Rng,
+        routes: &mut VecDeque<RouteChange>,
+    ) -> Result<(), TransportError> {
+        if sequence >= self.next_sequence {
+            return Err(TransportError::new(
+                Code::PROTOCOL_VIOLATION,
+                "retired a connection ID never issued",
+            ));
+        }
+        let Some(index) = self.active.iter().position(|(active, _)| *active == sequence) else {
+            return Ok(());
+        };
+        if self.active.get(index).is_some_and(|(_, cid)| cid == packet_dcid) {
+            let reason = "retired the connection ID that the packet was sent to";
+            return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
+        }
+        let (_, cid) = self.active.remove(index);
+        self.retired.push_back((now + 3 * pto, cid));
+        if self.retired.len() > MAX_RETIRED {
+            routes.extend(self.retired.pop_front().map(|(_, cid)| RouteChange::RemoveCid(cid)));
+        }
+        self.issue(rng, routes);
+        Ok(())
+    }
+
+    /// When the next retired ID leaves the routes.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.retired.front().map(|(until, _)| *until)
+    }
+
+    /// Takes retired IDs whose time is over out of the routes.
+    pub fn on_timeout(&mut self, now: Instant, routes: &mut VecDeque<RouteChange>) {
+        while self.deadline().is_some_and(|until| until <= now) {
+            routes.extend(self.retired.pop_front().map(|(_, cid)| RouteChange::RemoveCid(cid)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RandomConnectionIds;
+    use crate::packet::epoch;
+
+    fn cids() -> (LocalCids, Rng, VecDeque<RouteChange>) {
+        let (mut rng, mut routes) = (Rng::from_u64(1), VecDeque::new());
+        let generator = Arc::new(RandomConnectionIds::new(8));
+        let initial = generator.generate(&mut rng);
+        let key = Arc::new(ResetKey::new(&[7; 32]));
+        let mut cids = LocalCids::new(generator, key, initial, &mut routes);
+        cids.set_peer_limit(4, &mut rng, &mut routes);
+        (cids, rng, routes)
+    }
+
+    #[test]
+    fn an_id_is_routed_before_it_is_announced_and_announced_again_when_lost() {
+        let (mut cids, _, routes) = cids();
+        assert_eq!(routes.len(), 4);
+        let mut seen = Vec::new();
+        while let Some((sequence, cid, _)) = cids.next_to_announce() {
+            assert!(routes.contains(&RouteChange::AddCid(cid)));
+            seen.push(sequence);
+            cids.announced();
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2, 3]);
+        cids.on_lost(2);
+        assert_eq!(cids.next_to_announce().unwrap().0, 2);
+    }
+
+    // covers: R9000-19.16-01
+    #[test]
+    fn retiring_replaces_and_keeps_the_route_for_three_ptos() {
+        let (mut cids, mut rng, mut routes) = cids();
+        routes.clear();
+        let (old, other) = (cids.active[1].1, cids.active[0].1);
+        let pto = Duration::from_millis(100);
+        cids.on_retire(epoch(), 1, &other, pto, &mut rng, &mut routes).unwrap();
+        assert!(matches!(routes.pop_front(), Some(RouteChange::AddCid(_))));
+        cids.on_timeout(epoch() + 2 * pto, &mut routes);
+        assert!(routes.is_empty());
+        cids.on_timeout(cids.deadline().unwrap(), &mut routes);
+        assert_eq!(routes.pop_front(), Some(RouteChange::RemoveCid(old)));
+        assert!(cids.on_retire(epoch(), 1, &other, pto, &mut rng, &mut routes).is_ok(), "twice is harmless");
+        let error = cids.on_retire(epoch(), 99, &other, pto, &mut rng, &mut routes).unwrap_err();
+        assert_eq!(error.code, Code::PROTOCOL_VIOLATION);
+        let error = cids.on_retire(epoch(), 0, &other, pto, &mut rng, &mut routes).unwrap_err();
+        assert_eq!(error.code, Code::PROTOCOL_VIOLATION);
+    }
+
+    #[test]
+    fn a_flood_of_retirements_stays_bounded() {
+        let (mut cids, mut rng, mut routes) = cids();
+        let dcid = ConnectionId::EMPTY;
+        for sequence in 0..10_000 {
+            cids.on_retire(epoch(), sequence, &dcid, Duration::from_secs(1), &mut rng, &mut routes).unwrap();
+            routes.clear();
+        }
+        assert!(cids.retired.len() <= MAX_RETIRED && cids.active.len() <= 4);
+    }
+}

@@ -1,0 +1,102 @@
+//! What a connection can tell.
+
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+
+use super::{Connection, ConnectionStats};
+use crate::crypto::tls::{ExportError, HandshakeData};
+use crate::packet::{FourTuple, Side};
+
+impl Connection {
+    /// Which end this is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The QUIC version in use.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The socket and both addresses in use.
+    #[must_use]
+    pub fn path(&self) -> FourTuple {
+        self.path.tuple
+    }
+
+    /// True once the TLS handshake is complete on this end.
+    #[must_use]
+    pub fn is_handshake_complete(&self) -> bool {
+        self.handshake.is_complete()
+    }
+
+    /// True once the connection is over, whoever ended it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        !self.lifecycle.is_open()
+    }
+
+    /// ALPN, server name and cipher suite, once known.
+    #[must_use]
+    pub fn handshake_data(&self) -> Option<HandshakeData> {
+        self.handshake.data()
+    }
+
+    /// The peer's certificates, its own first; `None` if it showed none.
+    #[must_use]
+    pub fn peer_identity(&self) -> Option<Vec<CertificateDer<'static>>> {
+        self.handshake.session().peer_identity()
+    }
+
+    /// Key material that both ends can derive and nobody else (RFC 8446 §7.5).
+    ///
+    /// # Errors
+    /// Before the handshake is complete, and for impossible lengths.
+    pub fn export_keying_material(
+        &self,
+        out: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportError> {
+        self.handshake.session().export_keying_material(out, label, context)
+    }
+
+    /// The smoothed round-trip time.
+    #[must_use]
+    pub fn rtt(&self) -> Duration {
+        self.path.cc.rtt.smoothed()
+    }
+
+    /// The congestion window, bytes.
+    #[must_use]
+    pub fn congestion_window(&self) -> u64 {
+        self.path.cc.window()
+    }
+
+    /// The idle timeout in force; `None` if there is none (RFC 9000 §10.1).
+    #[must_use]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.idle.timeout()
+    }
+
+    /// Counters, and the state of the path.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        let recovery = &self.recovery.stats;
+        ConnectionStats {
+            packets_sent: recovery.packets_sent,
+            packets_lost: recovery.packets_lost,
+            bytes_lost: recovery.bytes_lost,
+            probe_timeouts: recovery.probe_timeouts,
+            congestion_events: recovery.congestion_events,
+            congestion_window: self.path.cc.window(),
+            bytes_in_flight: self.path.cc.in_flight(),
+            rtt: self.rtt(),
+            mtu: self.path.mtu,
+            ..self.stats
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Making a connection, in either role.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::handshake::Handshake;
+use super::idle::Idle;
+use super::key_ring::KeyRing;
+use super::lifecycle::Lifecycle;
+use super::pending::Pending;
+use super::{Connection, ConnectionStats, Outbox};
+use crate::config::{ConnectionIdGenerator, TransportConfig};
+use crate::crypto::tls::{ClientTls, ServerTls, Session, TlsConfigError};
+use crate::crypto::{ResetKey, initial_keys};
+use crate::packet::{ConnectionId, FourTuple, Rng, Side, SpaceId};
+use crate::proto::cids::{LocalCids, RemoteCids};
+use crate::proto::endpoint::Incoming;
+use crate::proto::path::Path;
+use crate::proto::receive::Parked;
+use crate::proto::recovery::{Fates, PathCc, Recovery};
+use crate::proto::space::Space;
+use crate::proto::streams::{StreamLimits, Streams};
+use crate::proto::transmit::FrameCounts;
+use crate::wire::transport_parameters::TransportParameters;
+
+/// Destination IDs of a client's first Initials have at least 8 bytes (RFC 9000 §7.2).
+const INITIAL_DCID_LEN: usize = 8;
+
+/// What all connections of an endpoint share.
+#[derive(Debug, Clone)]
+pub struct EndpointShared {
+    /// Makes our connection IDs.
+    pub connection_ids: Arc<dyn ConnectionIdGenerator>,
+    /// Derives stateless reset tokens.
+    pub reset_key: Arc<ResetKey>,
+}
+
+/// What a client connection is made from.
+#[derive(Debug)]
+pub struct ClientArgs<'a> {
+    /// The QUIC version to begin with.
+    pub version: u32,
+    /// Our socket and the server's address.
+    pub path: FourTuple,
+    /// Whom the certificate must name.
+    pub server_name: &'a str,
+    /// Makes the TLS session.
+    pub tls: &'a dyn ClientTls,
+    /// Windows, limits, timers.
+    pub config: Arc<TransportConfig>,
+    /// What the endpoint's connections share.
+    pub endpoint: &'a EndpointShared,
+    /// Randomness of this connection alone.
+    pub rng: Rng,
+}
+
+/// What a server connection is made from, besides the [`Incoming`] it answers.
+#[derive(Debug)]
+pub struct ServerArgs<'a> {
+    /// Makes the TLS session.
+    pub tls: &'a dyn ServerTls,
+    /// Windows, limits, timers.
+    pub config: Arc<TransportConfig>,
+    /// What the endpoint's connections share.
+    pub endpoint: &'a EndpointShared,
+    /// Randomness of this connection alone.
+    pub rng: Rng,
+}
+
+impl Connection {
+    /// A client's connection: drain it, and its first Initial is there.
+    ///
+    /// # Errors
+    /// If TLS cannot begin with this configuration and server name.
+    pub fn client(now: Instant, args: ClientArgs<'_>) -> Result<Self, TlsConfigError> {
+        let ClientArgs { version, path, server_name, tls, config, endpoint, mut rng } = args;
+        let scid = endpoint.connection_ids.generate(&mut rng);
+        let bytes: [u8; INITIAL_DCID_LEN] = rng.array();
+        let dcid = ConnectionId::try_from(&bytes[..]).unwrap_or_default();
+        let params = local_params(&config, scid);
+        let mut encoded = Vec::new();
+        params.encode(Side::Client, &mut rng, &mut encoded);
+        let session = tls.start(version, server_name, encoded)?;
+        let mut connection = Self::new(
+            now,
+            &NewConnection {
+                side: Side::Client,
+                version,
+                path,
+                validated: true,
+                scid,
+                dcid,
+                original_dcid: dcid,
+            },
+            session,
+            config,
+            endpoint,
+            rng,
+        );
+        // A ClientHello is there from the start; nothing in it can be wrong yet.
+        if let Err(error) = connection.pump_tls(now) {
+            connection.fail(now, error);
+        }
+        Ok(connection)
+    }
+
+    /// A server's connection, from the datagrams that asked for it. Drain it: it may be closed already.
+    ///
+    /// # Errors
+    /// If TLS cannot begin with this configuration.
+    pub fn server(now: Instant, incoming: Incoming, args: ServerArgs<'_>) -> Result<Self, TlsConfigError> {
+        let ServerArgs { tls, config, endpoint, mut rng } = args;
+        let scid = endpoint.connection_ids.generate(&mut rng);
+        let mut params = local_params(&config, scid);
+        params.original_destination_connection_id = Some(incoming.original_dcid());
+        params.retry_source_connection_id = incoming.retry_scid();
+        if !scid.is_empty() {
+            params.stateless_reset_token = Some(endpoint.reset_key.token(&scid));
+        }
+        let mut encoded = Vec::new();
+        params.encode(Side::Server, &mut rng, &mut encoded);
+        let session = tls.start(incoming.version(), encoded)?;
+        let mut connection = Self::new(
+            now,
+            &NewConnection {
+                side: Side::Server,
+                version: incoming.version(),
+                path: incoming.path(),
+                validated: incoming.is_validated(),
+                scid,
+                dcid: incoming.scid(),
+                original_dcid: incoming.dcid(),
+            },
+            session,
+            config,
+            endpoint,
+            rng,
+        );
+        connection.handshake.peer_scid = Some(incoming.scid());
+        connection.receive_incoming(now, incoming);
+        Ok(connection)
+    }
+
+    fn new(
+        now: Instant,
+        new: &NewConnection,
+        session: Box<dyn Session>,
+        config: Arc<TransportConfig>,
+        endpoint: &EndpointShared,
+        rng: Rng,
+    ) -> Self {
+        let mut outbox = Outbox::default();
+        let cc = PathCc::new(
+            now,
+            &config.congestion_control,
+            config.initial_congestion_window,
+            config.initial_rtt,
+            config.initial_mtu,
+            config.ecn,
+        );
+        let ids = endpoint.connection_ids.clone();
+        let local_cids = LocalCids::new(ids, endpoint.reset_key.clone(), new.scid, &mut outbox.routes);
+        Self {
+            side: new.side,
+            version: new.version,
+            lifecycle: Lifecycle::default(),
+            handshake: Handshake::new(session, new.original_dcid, now + config.handshake_timeout),
+            keys: KeyRing {
+                initial: Some(initial_keys(new.version, &new.original_dcid, new.side)),
+                ..KeyRing::default()
+            },
+            spaces: SpaceId::ALL.map(|id| Space::new(id, config.max_ack_delay)),
+            recovery: Recovery::default(),
+            fates: Fates::default(),
+            path: Path::new(new.path, new.validated, config.initial_mtu.into(), cc),
+            streams: Streams::new(new.side, stream_limits(&config)),
+            local_cids,
+            remote_cids: RemoteCids::new(new.dcid, config.active_connection_id_limit),
+            pending: Pending::default(),
+            idle: Idle::new(now, config.max_idle_timeout, config.keep_alive_interval),
+            parked: Parked::default(),
+            outbox,
+            stats: ConnectionStats::default(),
+            frames_sent: FrameCounts::default(),
+            rng,
+            config,
+        }
+    }
+}
+
+struct NewConnection {
+    side: Side,
+    version: u32,
+    path: FourTuple,
+    validated: bool,
+    /// Ours.
+    scid: ConnectionId,
+    /// The peer's; for a client one that it chose at random.
+    dcid: ConnectionId,
+    /// What the Initial keys come from.
+    original_dcid: ConnectionId,
+}
+
+fn stream_limits(config: &TransportConfig) -> StreamLimits {
+    StreamLimits {
+        receive_window: config.receive_window,
+        stream_window_bidi_local: config.stream_receive_window,
+        stream_window_bidi_remote: config.stream_receive_window,
+        stream_window_uni: config.stream_receive_window,
+        max_concurrent_bidi: config.max_concurrent_bidi_streams,
+        max_concurrent_uni: config.max_concurrent_uni_streams,
+    }
+}
+
+/// The transport parameters that both roles send.
+fn local_params(config: &TransportConfig, scid: ConnectionId) -> TransportParameters {
+    TransportParameters {
+        max_idle_timeout: config.max_idle_timeout,
+        initial_max_data: config.receive_window,
+        initial_max_stream_data_bidi_local: config.stream_receive_window,
+        initial_max_stream_data_bidi_remote: config.stream_receive_window,
+        initial_max_stream_data_uni: config.stream_receive_window,
+        initial_max_streams_bidi: config.max_concurrent_bidi_streams,
+        initial_max_streams_uni: config.max_concurrent_uni_streams,
+        ack_delay_exponent: config.ack_delay_exponent,
+        max_ack_delay: config.max_ack_delay,
+        active_connection_id_limit: config.active_connection_id_limit,
+        initial_source_connection_id: Some(scid),
+        grease_quic_bit: config.grease_quic_bit,
+        ..TransportParameters::default()
+    }
+}

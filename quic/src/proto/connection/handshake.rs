@@ -1,0 +1,266 @@
+//! The TLS handshake: CRYPTO data in and out, keys, transport parameters, confirmation (RFC 9001 §4).
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Connection, CryptoRecv, CryptoSend};
+use crate::crypto::tls::{HandshakeData, KeyChange, Session};
+use crate::packet::{ConnectionId, Level, Side, SpaceId, TransportError, TransportErrorCode as Code};
+use crate::proto::Event;
+use crate::proto::connection::key_ring::OneRtt;
+use crate::proto::streams::PeerLimits;
+use crate::wire::transport_parameters::TransportParameters;
+
+/// The state of the handshake, and what was agreed in it.
+pub struct Handshake {
+    session: Box<dyn Session>,
+    send: [CryptoSend; 3],
+    recv: [CryptoRecv; 3],
+    /// The level that TLS writes at.
+    write_level: Level,
+    /// The destination ID of the client's very first Initial.
+    pub original_dcid: ConnectionId,
+    /// The source ID of the Retry that the client followed.
+    pub retry_scid: Option<ConnectionId>,
+    /// What the client's Initials carry: from a Retry.
+    pub token: Bytes,
+    /// The peer's source ID, once it is fixed by its first packet.
+    pub peer_scid: Option<ConnectionId>,
+    /// When the attempt is given up.
+    pub deadline: Instant,
+    peer_params: Option<TransportParameters>,
+    data_announced: bool,
+    /// TLS is complete on this end.
+    complete: bool,
+    /// The peer is known to have completed it too.
+    confirmed: bool,
+    /// A Handshake packet or its acknowledgment arrived: the peer need not guess our address any more.
+    pub peer_validated_us: bool,
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { complete, confirmed, write_level, .. } = self;
+        write!(
+            f,
+            "Handshake {{ complete: {complete}, confirmed: {confirmed}, write_level: {write_level:?}, .. }}"
+        )
+    }
+}
+
+impl Handshake {
+    pub fn new(session: Box<dyn Session>, original_dcid: ConnectionId, deadline: Instant) -> Self {
+        Self {
+            session,
+            send: Default::default(),
+            recv: Default::default(),
+            write_level: Level::Initial,
+            original_dcid,
+            retry_scid: None,
+            token: Bytes::new(),
+            peer_scid: None,
+            deadline,
+            peer_params: None,
+            data_announced: false,
+            complete: false,
+            confirmed: false,
+            peer_validated_us: false,
+        }
+    }
+
+    /// True once TLS is complete on this end (RFC 9001 §4.1.1).
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// True once both ends are known to have completed it (RFC 9001 §4.1.2).
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// The TLS session, for what it can tell the application.
+    pub fn session(&self) -> &dyn Session {
+        &*self.session
+    }
+
+    /// ALPN, server name and cipher suite, once known.
+    pub fn data(&self) -> Option<HandshakeData> {
+        self.session.handshake_data()
+    }
+
+    /// The peer's transport parameters, once known.
+    pub fn peer_params(&self) -> Option<&TransportParameters> {
+        self.peer_params.as_ref()
+    }
+
+    /// How long the peer may hold back acknowledgments of application data.
+    pub fn peer_max_ack_delay(&self) -> Duration {
+        self.peer_params.as_ref().map_or(Duration::from_millis(25), |params| params.max_ack_delay)
+    }
+
+    /// The factor of the delays in the peer's ACK frames of a space.
+    pub fn peer_ack_delay_exponent(&self, space: SpaceId) -> u8 {
+        match (space, &self.peer_params) {
+            (SpaceId::Data, Some(params)) => params.ack_delay_exponent,
+            _ => 3,
+        }
+    }
+
+    /// The outgoing CRYPTO data of a space.
+    pub fn crypto(&mut self, space: SpaceId) -> &mut CryptoSend {
+        match space {
+            SpaceId::Initial => &mut self.send[0],
+            SpaceId::Handshake => &mut self.send[1],
+            SpaceId::Data => &mut self.send[2],
+        }
+    }
+
+    /// True if a space has CRYPTO data to send.
+    pub fn wants_to_send(&self, space: SpaceId) -> bool {
+        self.send.get(space.index()).is_some_and(CryptoSend::wants_to_send)
+    }
+
+    fn recv(&mut self, space: SpaceId) -> &mut CryptoRecv {
+        match space {
+            SpaceId::Initial => &mut self.recv[0],
+            SpaceId::Handshake => &mut self.recv[1],
+            SpaceId::Data => &mut self.recv[2],
+        }
+    }
+}
+
+impl Connection {
+    /// CRYPTO data arrived (RFC 9000 §19.6).
+    pub(in crate::proto) fn on_crypto(
+        &mut self,
+        now: Instant,
+        level: Level,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), TransportError> {
+        let limit = self.config.crypto_buffer_size;
+        self.handshake.recv(level.space()).insert(offset, data, limit)?;
+        if level < self.handshake.session.read_level() && self.handshake.recv(level.space()).has_unread() {
+            let reason = "new TLS data at a level that is over";
+            return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
+        }
+        loop {
+            let level = self.handshake.session.read_level();
+            let Some(bytes) = self.handshake.recv(level.space()).read() else { return Ok(()) };
+            self.handshake.session.read(level, &bytes)?;
+            self.pump_tls(now)?;
+        }
+    }
+
+    /// Moves what TLS wrote into CRYPTO streams, installs the keys it made, and notices what became known.
+    pub(in crate::proto) fn pump_tls(&mut self, now: Instant) -> Result<(), TransportError> {
+        let mut out = Vec::new();
+        loop {
+            out.clear();
+            let change = self.handshake.session.write(&mut out);
+            let level = self.handshake.write_level;
+            self.handshake.crypto(level.space()).push(&out);
+            match change {
+                Some(KeyChange::Handshake(keys)) => {
+                    self.keys.handshake = Some(keys);
+                    self.handshake.write_level = Level::Handshake;
+                    self.parked.keys_changed();
+                }
+                Some(KeyChange::OneRtt(keys, secrets)) => {
+                    self.keys.one_rtt = Some(OneRtt::new(keys, secrets));
+                    self.handshake.write_level = Level::OneRtt;
+                    self.parked.keys_changed();
+                }
+                None if out.is_empty() => break,
+                None => {}
+            }
+        }
+        self.learn_from_tls(now)
+    }
+
+    fn learn_from_tls(&mut self, now: Instant) -> Result<(), TransportError> {
+        if self.handshake.peer_params.is_none()
+            && let Some(bytes) = self.handshake.session.peer_transport_parameters()
+        {
+            let params = TransportParameters::decode(self.side.peer(), bytes)?;
+            let source = self.handshake.peer_scid.unwrap_or_default();
+            match self.side {
+                Side::Server => params.check_client_ids(&source)?,
+                Side::Client => {
+                    let Handshake { original_dcid, retry_scid, .. } = &self.handshake;
+                    params.check_server_ids(&source, original_dcid, retry_scid.as_ref())?;
+                }
+            }
+            self.apply_peer_params(params);
+        }
+        if !self.handshake.data_announced && self.handshake.session.handshake_data().is_some() {
+            self.handshake.data_announced = true;
+            self.outbox.events.push_back(Event::HandshakeData);
+        }
+        if !self.handshake.complete && !self.handshake.session.is_handshaking() {
+            self.on_handshake_complete(now)?;
+        }
+        Ok(())
+    }
+
+    fn apply_peer_params(&mut self, params: TransportParameters) {
+        self.streams.set_peer_limits(PeerLimits {
+            initial_max_data: params.initial_max_data,
+            initial_max_stream_data_bidi_local: params.initial_max_stream_data_bidi_local,
+            initial_max_stream_data_bidi_remote: params.initial_max_stream_data_bidi_remote,
+            initial_max_stream_data_uni: params.initial_max_stream_data_uni,
+            initial_max_streams_bidi: params.initial_max_streams_bidi,
+            initial_max_streams_uni: params.initial_max_streams_uni,
+        });
+        self.idle.negotiate(params.max_idle_timeout);
+        if let Some(token) = params.stateless_reset_token {
+            let remote = self.path.tuple.remote;
+            self.remote_cids.set_initial_token(token, remote, &mut self.outbox.routes);
+        }
+        let largest = usize::try_from(params.max_udp_payload_size).unwrap_or(usize::MAX);
+        self.path.limit_mtu(largest);
+        self.handshake.peer_params = Some(params);
+    }
+
+    fn on_handshake_complete(&mut self, now: Instant) -> Result<(), TransportError> {
+        let Some(params) = &self.handshake.peer_params else {
+            let reason = "the peer sent no transport parameters";
+            return Err(TransportError::new(Code::crypto(109), reason));
+        };
+        let limit = params.active_connection_id_limit;
+        self.handshake.complete = true;
+        self.local_cids.set_peer_limit(limit, &mut self.rng, &mut self.outbox.routes);
+        self.outbox.events.push_back(Event::Connected);
+        self.parked.keys_changed();
+        if self.side == Side::Server {
+            self.pending.handshake_done = true;
+            self.on_handshake_confirmed(now);
+        }
+        Ok(())
+    }
+
+    /// Both ends have completed the handshake: its keys and its routes can go (RFC 9001 §4.9.2).
+    pub(in crate::proto) fn on_handshake_confirmed(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.handshake.confirmed, true) {
+            return;
+        }
+        self.handshake.peer_validated_us = true;
+        self.discard_space(now, SpaceId::Initial);
+        self.discard_space(now, SpaceId::Handshake);
+        if self.side == Side::Server {
+            self.outbox.routes.push_back(crate::proto::RouteChange::RemoveInitial);
+        }
+        self.outbox.events.push_back(Event::HandshakeConfirmed);
+    }
+
+    /// Forgets the keys, packets and timers of a space.
+    pub(in crate::proto) fn discard_space(&mut self, now: Instant, space: SpaceId) {
+        self.keys.discard(space);
+        self.pending.set_probes(space, 0);
+        *self.handshake.crypto(space) = CryptoSend::default();
+        *self.handshake.recv(space) = CryptoRecv::default();
+        self.recovery.discard_space(now, &mut self.spaces[space.index()], &mut self.path.cc);
+    }
+}

@@ -1,0 +1,116 @@
+//! One QUIC connection: its components, and the calls that mutate and drain it.
+//!
+//! What arrives is in [`receive`](super::receive), what leaves in [`transmit`](super::transmit); this folder holds
+//! what lasts longer than a packet.
+
+mod accessors;
+mod construct;
+mod crypto_stream;
+mod handshake;
+mod idle;
+mod key_ring;
+mod lifecycle;
+mod pending;
+mod stats;
+mod timers;
+mod tokens;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use construct::{ClientArgs, EndpointShared, ServerArgs};
+pub use crypto_stream::{CryptoRecv, CryptoSend};
+pub use key_ring::Phase;
+pub use stats::ConnectionStats;
+
+use self::handshake::Handshake;
+use self::idle::Idle;
+use self::key_ring::KeyRing;
+use self::lifecycle::Lifecycle;
+use self::pending::Pending;
+use super::cids::{LocalCids, RemoteCids};
+use super::path::Path;
+use super::receive::Parked;
+use super::recovery::{Fates, Recovery};
+use super::space::Space;
+use super::streams::Streams;
+use super::transmit::FrameCounts;
+use super::{Event, Output, RouteChange};
+use crate::config::TransportConfig;
+use crate::packet::{Rng, Side, SpaceId, TxBatch};
+
+/// A QUIC connection without input or output; see [the contract](super).
+#[derive(Debug)]
+pub struct Connection {
+    pub(in crate::proto) side: Side,
+    pub(in crate::proto) version: u32,
+    pub(in crate::proto) config: Arc<TransportConfig>,
+    pub(in crate::proto) lifecycle: Lifecycle,
+    pub(in crate::proto) handshake: Handshake,
+    pub(in crate::proto) keys: KeyRing,
+    /// Initial, Handshake, application data.
+    pub(in crate::proto) spaces: [Space; 3],
+    pub(in crate::proto) recovery: Recovery,
+    /// Kept so that no ACK allocates.
+    pub(in crate::proto) fates: Fates,
+    pub(in crate::proto) path: Path,
+    pub(in crate::proto) streams: Streams,
+    pub(in crate::proto) local_cids: LocalCids,
+    pub(in crate::proto) remote_cids: RemoteCids,
+    pub(in crate::proto) pending: Pending,
+    pub(in crate::proto) idle: Idle,
+    /// Packets that came before their keys.
+    pub(in crate::proto) parked: Parked,
+    pub(in crate::proto) outbox: Outbox,
+    pub(in crate::proto) stats: ConnectionStats,
+    pub(in crate::proto) frames_sent: FrameCounts,
+    pub(in crate::proto) rng: Rng,
+}
+
+/// What waits to be drained, streams aside.
+#[derive(Debug, Default)]
+pub(in crate::proto) struct Outbox {
+    pub routes: VecDeque<RouteChange>,
+    pub events: VecDeque<Event>,
+}
+
+impl Connection {
+    /// The next thing for the caller to do; drain it down to [`Output::Timeout`].
+    ///
+    /// Packets are built only into a `batch`: without one (while the socket blocks) everything else still flows.
+    pub fn poll_output(&mut self, now: Instant, batch: Option<&mut TxBatch>) -> Output {
+        if let Some(route) = self.outbox.routes.pop_front() {
+            return Output::Route(route);
+        }
+        if let Some(event) = self.outbox.events.pop_front() {
+            return Output::Event(event);
+        }
+        if self.lifecycle.is_open()
+            && let Some(event) = self.streams.poll_event()
+        {
+            return Output::Event(Event::Stream(event));
+        }
+        let can_send = batch.is_some();
+        if let Some(batch) = batch {
+            self.transmit(now, batch);
+            if !batch.is_empty() {
+                return Output::Transmit;
+            }
+        }
+        Output::Timeout(self.timeout(now, can_send))
+    }
+
+    /// The streams: what the application does with them.
+    pub fn streams(&mut self) -> &mut Streams {
+        &mut self.streams
+    }
+
+    pub(in crate::proto) fn space(&mut self, id: SpaceId) -> &mut Space {
+        match id {
+            SpaceId::Initial => &mut self.spaces[0],
+            SpaceId::Handshake => &mut self.spaces[1],
+            SpaceId::Data => &mut self.spaces[2],
+        }
+    }
+}

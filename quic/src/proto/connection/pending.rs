@@ -1,0 +1,63 @@
+//! What must be told to the peer once and has no other owner.
+
+use std::collections::VecDeque;
+
+use crate::packet::SpaceId;
+
+/// A peer that sends more challenges than we answer gets the newest ones answered.
+const MAX_PATH_RESPONSES: usize = 4;
+
+/// Frames that wait for the next 1-RTT packet, and probes.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// HANDSHAKE_DONE, once and again if lost (servers).
+    pub handshake_done: bool,
+    /// A PING, for keep-alive.
+    pub ping: bool,
+    /// Answers to PATH_CHALLENGE; not repeated when lost (RFC 9000 §13.3).
+    path_responses: VecDeque<[u8; 8]>,
+    /// Ack-eliciting packets that a probe timeout asks for, per packet number space.
+    probes: [u8; 3],
+}
+
+impl Pending {
+    /// A probe timeout asks for so many ack-eliciting packets in a space; 0 takes that back.
+    pub fn set_probes(&mut self, space: SpaceId, packets: u8) {
+        if let Some(probes) = self.probes.get_mut(space.index()) {
+            *probes = packets;
+        }
+    }
+
+    /// An ack-eliciting packet was sent in a space.
+    pub fn probe_sent(&mut self, space: SpaceId) {
+        self.set_probes(space, self.probes(space).saturating_sub(1));
+    }
+
+    /// How many probes a space owes.
+    pub fn probes(&self, space: SpaceId) -> u8 {
+        self.probes.get(space.index()).copied().unwrap_or_default()
+    }
+
+    /// True if any space owes a probe.
+    pub fn any_probes(&self) -> bool {
+        self.probes != [0; 3]
+    }
+
+    /// Queues the answer to a challenge; the oldest of too many is dropped.
+    pub fn push_path_response(&mut self, data: [u8; 8]) {
+        if self.path_responses.len() == MAX_PATH_RESPONSES {
+            self.path_responses.pop_front();
+        }
+        self.path_responses.push_back(data);
+    }
+
+    /// The next answer.
+    pub fn path_response(&self) -> Option<[u8; 8]> {
+        self.path_responses.front().copied()
+    }
+
+    /// That answer is in a packet.
+    pub fn path_response_sent(&mut self) {
+        self.path_responses.pop_front();
+    }
+}

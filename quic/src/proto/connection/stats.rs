@@ -1,0 +1,45 @@
+//! Counters.
+
+use std::time::Duration;
+
+/// What a connection did so far.
+#[derive(Debug, Default, Copy, Clone)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Bytes of UDP payload received.
+    pub bytes_received: u64,
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Bytes of UDP payload sent.
+    pub bytes_sent: u64,
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Packets received, authenticated and not duplicates.
+    pub packets_received: u64,
+    /// Packets dropped: duplicates, not for us, or not to be opened.
+    pub packets_dropped: u64,
+    /// Packets that failed authentication.
+    pub authentication_failures: u64,
+    /// Packets declared lost.
+    pub packets_lost: u64,
+    /// Bytes in packets declared lost.
+    pub bytes_lost: u64,
+    /// Probe timeouts that expired.
+    pub probe_timeouts: u64,
+    /// Reductions of the congestion window.
+    pub congestion_events: u64,
+    /// The congestion window, bytes.
+    pub congestion_window: u64,
+    /// Bytes sent and neither acknowledged nor lost.
+    pub bytes_in_flight: u64,
+    /// The smoothed round-trip time.
+    pub rtt: Duration,
+    /// The size of the largest datagrams we send, bytes of UDP payload.
+    pub mtu: usize,
+    /// Frames sent.
+    pub frames_sent: u64,
+    /// Frames received.
+    pub frames_received: u64,
+}

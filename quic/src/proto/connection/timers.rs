@@ -1,0 +1,98 @@
+//! The one deadline of a connection, and what happens when it passes.
+
+use std::time::Instant;
+
+use super::Connection;
+use super::lifecycle::Lifecycle;
+use crate::error::ConnectionError;
+use crate::packet::{Side, SpaceId};
+use crate::proto::recovery::{PtoContext, TimeoutOutcome};
+
+impl Connection {
+    /// When something happens by itself, if nothing happens before. What only waits to be sent does not count while
+    /// nothing can be sent.
+    pub(super) fn timeout(&mut self, now: Instant, can_send: bool) -> Option<Instant> {
+        if let Lifecycle::Ended { .. } = self.lifecycle {
+            return None;
+        }
+        let handshake = (!self.handshake.is_complete()).then_some(self.handshake.deadline);
+        [
+            handshake,
+            self.idle.deadline(self.pto()),
+            self.keep_alive_at(),
+            self.recovery.deadline(&self.spaces, &self.path.cc, self.pto_context()),
+            self.local_cids.deadline(),
+            self.spaces[SpaceId::Data.index()].received.ack_deadline().filter(|_| can_send),
+            self.pacing_deadline(now).filter(|_| can_send),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn keep_alive_at(&self) -> Option<Instant> {
+        if self.handshake.is_complete() && !self.pending.ping { self.idle.keep_alive_at() } else { None }
+    }
+
+    /// What loss detection needs to know of the rest of the connection.
+    pub(in crate::proto) fn pto_context(&self) -> PtoContext {
+        PtoContext {
+            handshake_confirmed: self.handshake.is_confirmed(),
+            has_handshake_keys: self.keys.handshake.is_some(),
+            peer_completed_address_validation: self.side == Side::Server || self.handshake.peer_validated_us,
+            amplification_limited: self.is_amplification_limited(),
+            max_ack_delay: self.handshake.peer_max_ack_delay(),
+        }
+    }
+
+    /// When the pacer lets out what waits for it.
+    fn pacing_deadline(&self, now: Instant) -> Option<Instant> {
+        let at = self.path.cc.paced_until(now)?;
+        self.wants_to_send_eliciting().then_some(at)
+    }
+
+    /// Time has passed; call it when the moment of [`Output::Timeout`](crate::proto::Output::Timeout) is reached.
+    ///
+    /// Calling it early or late does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.lifecycle.is_open() {
+            return;
+        }
+        if !self.handshake.is_complete() && now >= self.handshake.deadline {
+            return self.give_up(now, ConnectionError::HandshakeTimeout);
+        }
+        if self.idle.deadline(self.pto()).is_some_and(|at| now >= at) {
+            return self.give_up(now, ConnectionError::TimedOut);
+        }
+        if self.keep_alive_at().is_some_and(|at| now >= at) {
+            self.pending.ping = true;
+        }
+        self.local_cids.on_timeout(now, &mut self.outbox.routes);
+        self.on_recovery_timeout(now);
+    }
+
+    /// Silence: the peer is not told, it is not there (RFC 9000 §10.1).
+    fn give_up(&mut self, now: Instant, error: ConnectionError) {
+        self.vanish(now, error);
+    }
+
+    fn on_recovery_timeout(&mut self, now: Instant) {
+        let context = self.pto_context();
+        let outcome =
+            self.recovery.on_timeout(now, &mut self.spaces, &mut self.path.cc, context, &mut self.fates);
+        match outcome {
+            TimeoutOutcome::Nothing => {}
+            TimeoutOutcome::Lost { space } => self.run_fates(space),
+            TimeoutOutcome::Probe { space, datagrams } => self.probe(space, datagrams),
+        }
+    }
+
+    /// Sends the oldest unacknowledged content again, since something ack-eliciting has to be sent (RFC 9002 §6.2.4).
+    fn probe(&mut self, space: SpaceId, datagrams: u8) {
+        self.pending.set_probes(space, datagrams);
+        for index in 0..usize::from(datagrams) {
+            self.spaces[space.index()].sent.probe_tokens(index, &mut self.fates.lost);
+        }
+        self.run_fates(space);
+    }
+}

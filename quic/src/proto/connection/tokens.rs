@@ -1,0 +1,42 @@
+//! The two fates of what a packet carried, side by side (RFC 9000 §13.3).
+
+use super::Connection;
+use crate::packet::SpaceId;
+use crate::proto::space::Token;
+
+impl Connection {
+    /// Hands every token in `fates` to its owner, acknowledged ones first.
+    pub(in crate::proto) fn run_fates(&mut self, space: SpaceId) {
+        let mut fates = std::mem::take(&mut self.fates);
+        fates.acked.drain(..).for_each(|token| self.on_token_acked(space, &token));
+        fates.lost.drain(..).for_each(|token| self.on_token_lost(space, &token));
+        self.fates = fates;
+    }
+
+    /// The peer has what this token stands for.
+    fn on_token_acked(&mut self, space: SpaceId, token: &Token) {
+        match *token {
+            Token::Ack { largest } => self.space(space).received.on_ack_acked(largest),
+            Token::Crypto { offset, len } => {
+                self.handshake.crypto(space).on_acked(offset..offset + u64::from(len));
+            }
+            Token::RetireConnectionId(sequence) => self.remote_cids.on_retire_acked(sequence),
+            Token::Ping | Token::HandshakeDone | Token::NewConnectionId(_) => {}
+            _ => self.streams.on_acked(token),
+        }
+    }
+
+    /// What this token stands for did not arrive, as far as we can tell.
+    fn on_token_lost(&mut self, space: SpaceId, token: &Token) {
+        match *token {
+            Token::Ack { .. } | Token::Ping => {}
+            Token::Crypto { offset, len } => {
+                self.handshake.crypto(space).on_lost(offset..offset + u64::from(len));
+            }
+            Token::HandshakeDone => self.pending.handshake_done = true,
+            Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
+            Token::RetireConnectionId(sequence) => self.remote_cids.on_retire_lost(sequence),
+            _ => self.streams.on_lost(token),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A client that wants a connection: its first Initial, opened.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::crypto::{ClientHello, Keys, TokenKey, initial_keys};
+use crate::packet::{
+    Burst, ConnectionId, Ecn, FourTuple, MIN_DATAGRAM_SIZE, PacketNumber, Side, TransportErrorCode as Code,
+};
+use crate::proto::connection::CryptoRecv;
+use crate::wire::frame::{Frame, Frames};
+use crate::wire::header::{self, PartialPacket, ProtectedHeader};
+use crate::wire::packet_number;
+
+/// Bytes of TLS data that are looked at for the ClientHello.
+const MAX_HELLO: usize = 16 << 10;
+
+/// Destination IDs of first Initials have at least 8 bytes (RFC 9000 §7.2).
+const MIN_DCID_LEN: usize = 8;
+
+/// Why a datagram does not begin a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejected {
+    /// Not a genuine Initial: no answer.
+    Drop,
+    /// Its Retry token is invalid: the answer to send (RFC 9000 §8.1.2).
+    InvalidToken(Vec<u8>),
+}
+
+/// A first Initial that opened, and the datagrams that followed it before anybody decided.
+#[derive(Debug)]
+pub struct Incoming {
+    path: FourTuple,
+    version: u32,
+    /// The client's destination ID in this Initial: what its keys come from.
+    dcid: ConnectionId,
+    scid: ConnectionId,
+    /// The destination ID of the Initial before the Retry, if the client followed one.
+    original_dcid: ConnectionId,
+    followed_retry: bool,
+    keys: Keys,
+    first: FirstPacket,
+    hello: CryptoRecv,
+    rest: Vec<Burst>,
+}
+
+/// The opened Initial, and what was coalesced with it.
+#[derive(Debug)]
+pub struct FirstPacket {
+    pub received: Instant,
+    pub ecn: Option<Ecn>,
+    pub pn: PacketNumber,
+    pub dcid: ConnectionId,
+    pub payload: Bytes,
+    pub coalesced: BytesMut,
+    /// Length of the whole datagram, bytes.
+    pub datagram_len: usize,
+}
+
+impl Incoming {
+    /// Opens the first Initial of a datagram that [`classify`](super::classify()) says may begin a connection.
+    ///
+    /// `now` is for the age of Retry tokens, which are valid for `token_lifetime`.
+    ///
+    /// # Errors
+    /// [`Rejected`], if it does not.
+    pub fn open(
+        received: Instant,
+        now: SystemTime,
+        path: FourTuple,
+        ecn: Option<Ecn>,
+        datagram: &[u8],
+        tokens: &TokenKey,
+        token_lifetime: Duration,
+    ) -> Result<Self, Rejected> {
+        // The length of our own IDs does not matter: the header is a long one.
+        let partial = header::parse_greased(datagram, 0).map_err(|_| Rejected::Drop)?;
+        let ProtectedHeader::Initial { version, dcid, scid, token } = &partial.header else {
+            return Err(Rejected::Drop);
+        };
+        let (version, dcid, scid) = (*version, *dcid, *scid);
+        if datagram.len() < MIN_DATAGRAM_SIZE {
+            return Err(Rejected::Drop);
+        }
+        let keys = initial_keys(version, &dcid, Side::Server);
+        let token = datagram.get(token.clone()).unwrap_or_default();
+        let mut bytes = BytesMut::from(datagram);
+        let mut packet = bytes.split_to(partial.len.min(datagram.len()));
+        let (pn, payload) = open_packet(&keys, &partial, &mut packet).ok_or(Rejected::Drop)?;
+        let validated = tokens.open_retry(token, now, token_lifetime, path.remote, &dcid);
+        let (original_dcid, followed_retry) = match validated {
+            Ok(original) => (original, true),
+            Err(error) if !error.is_ours() => (dcid, false),
+            Err(_) => {
+                let answer = super::answers::close(&keys, version, scid, dcid, Code::INVALID_TOKEN);
+                return Err(Rejected::InvalidToken(answer));
+            }
+        };
+        if !followed_retry && dcid.len() < MIN_DCID_LEN {
+            return Err(Rejected::Drop);
+        }
+        let mut hello = CryptoRecv::default();
+        // A first Initial carries TLS data (RFC 9000 §17.2.2); the last words of somebody we refused do not.
+        if !read_hello(&mut hello, &payload) {
+            return Err(Rejected::Drop);
+        }
+        let first =
+            FirstPacket { received, ecn, pn, dcid, payload, coalesced: bytes, datagram_len: datagram.len() };
+        let rest = Vec::new();
+        Ok(Self { path, version, dcid, scid, original_dcid, followed_retry, keys, first, hello, rest })
+    }
+
+    /// A further datagram to the same original destination ID.
+    pub fn absorb(&mut self, burst: Burst) {
+        let segment_size = burst.segment_size.max(1);
+        for datagram in burst.buffer.as_ref().chunks(segment_size) {
+            let Ok(partial) = header::parse_greased(datagram, 0) else { continue };
+            if !matches!(partial.header, ProtectedHeader::Initial { .. }) {
+                continue;
+            }
+            let mut packet = BytesMut::from(datagram.get(..partial.len).unwrap_or_default());
+            if let Some((_, payload)) = open_packet(&self.keys, &partial, &mut packet) {
+                read_hello(&mut self.hello, &payload);
+            }
+        }
+        self.rest.push(burst);
+    }
+
+    /// What the client asks for, once the whole ClientHello is there.
+    #[must_use]
+    pub fn client_hello(&self) -> Option<ClientHello> {
+        ClientHello::parse(self.hello.peek()).ok().flatten()
+    }
+
+    /// Our socket and the client's address.
+    #[must_use]
+    pub fn path(&self) -> FourTuple {
+        self.path
+    }
+
+    /// The QUIC version of the Initial.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The destination ID of the Initial.
+    #[must_use]
+    pub fn dcid(&self) -> ConnectionId {
+        self.dcid
+    }
+
+    /// The client's own ID.
+    #[must_use]
+    pub fn scid(&self) -> ConnectionId {
+        self.scid
+    }
+
+    /// The destination ID of the very first Initial, before any Retry.
+    #[must_use]
+    pub fn original_dcid(&self) -> ConnectionId {
+        self.original_dcid
+    }
+
+    /// The source ID of the Retry that the client followed.
+    #[must_use]
+    pub fn retry_scid(&self) -> Option<ConnectionId> {
+        self.followed_retry.then_some(self.dcid)
+    }
+
+    /// Whether the client is known to receive at its address.
+    #[must_use]
+    pub fn is_validated(&self) -> bool {
+        self.followed_retry
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The opened packet and the datagrams that came after it.
+    pub(in crate::proto) fn into_parts(self) -> (FirstPacket, Vec<Burst>) {
+        (self.first, self.rest)
+    }
+}
+
+fn open_packet(keys: &Keys, partial: &PartialPacket, packet: &mut BytesMut) -> Option<(PacketNumber, Bytes)> {
+    let (_, truncated, pn_len) = keys.remote.header.unprotect(packet, partial.pn_offset)?;
+    let pn = packet_number::decode(truncated, pn_len, 0);
+    let header_len = partial.pn_offset + pn_len;
+    let (header, payload) = packet.split_at_mut_checked(header_len)?;
+    let len = keys.remote.packet.open(pn, header, payload)?;
+    let bytes = packet.split().freeze();
+    Some((pn, bytes.slice(header_len..header_len + len)))
+}
+
+/// Collects the CRYPTO data of a packet; what is wrong with it the connection will find. False if there is none.
+fn read_hello(hello: &mut CryptoRecv, payload: &Bytes) -> bool {
+    let mut found = false;
+    let mut frames = Frames::new(payload.clone());
+    while let Ok(Some(frame)) = frames.next() {
+        if let Frame::Crypto(crypto) = frame {
+            found = true;
+            if hello.insert(crypto.offset, &crypto.data, MAX_HELLO).is_err() {
+                break;
+            }
+        }
+    }
+    found
+}

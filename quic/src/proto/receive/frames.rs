@@ -1,0 +1,97 @@
+//! The frames of an opened packet, each handed to its owner (RFC 9000 §12.4).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::PacketInfo;
+use crate::packet::{TransportError, TransportErrorCode as Code};
+use crate::proto::connection::Connection;
+use crate::wire::frame::{EncodeFrame as _, Frame, Frames};
+
+impl Connection {
+    /// An authenticated packet: drops it if it is a duplicate, else hands out its frames.
+    pub(super) fn on_packet(
+        &mut self,
+        now: Instant,
+        info: PacketInfo,
+        payload: Bytes,
+    ) -> Result<(), TransportError> {
+        if !self.lifecycle.is_open() {
+            return Ok(());
+        }
+        let space = info.level.space();
+        if self.space(space).received.is_duplicate(info.pn) {
+            self.stats.packets_dropped += 1;
+            return Ok(());
+        }
+        if payload.is_empty() {
+            return Err(TransportError::new(Code::PROTOCOL_VIOLATION, "a packet without frames"));
+        }
+        self.stats.packets_received += 1;
+        let mut ack_eliciting = false;
+        let mut frames = Frames::new(payload);
+        while let Some(frame) = frames.next()? {
+            if !frame.allowed_in(info.level) || !frame.allowed_from(self.side.peer()) {
+                let reason = "a frame that these packets of this peer must not carry";
+                return Err(
+                    TransportError::new(Code::PROTOCOL_VIOLATION, reason).in_frame(frame.frame_type())
+                );
+            }
+            self.stats.frames_received += 1;
+            ack_eliciting |= frame.is_ack_eliciting();
+            let frame_type = frame.frame_type();
+            self.on_frame(now, &info, frame).map_err(|error| error.in_frame(frame_type))?;
+            if !self.lifecycle.is_open() {
+                return Ok(());
+            }
+        }
+        self.idle.on_received(now);
+        self.space(space).received.on_packet(info.received, info.pn, info.ecn, ack_eliciting);
+        Ok(())
+    }
+
+    fn on_frame(&mut self, now: Instant, info: &PacketInfo, frame: Frame) -> Result<(), TransportError> {
+        match frame {
+            Frame::Padding(_) | Frame::Ping => Ok(()),
+            Frame::Stream(f) => self.streams.on_stream(f.id, f.offset, f.fin, f.data),
+            Frame::Ack(ack) => self.on_ack(now, info, &ack),
+            Frame::Crypto(f) => self.on_crypto(now, info.level, f.offset, &f.data),
+            Frame::ResetStream(f) => self.streams.on_reset_stream(f.id, f.error_code, f.final_size),
+            Frame::StopSending(f) => self.streams.on_stop_sending(f.id, f.error_code),
+            Frame::MaxData(f) => {
+                self.streams.on_max_data(f.maximum);
+                Ok(())
+            }
+            Frame::MaxStreamData(f) => self.streams.on_max_stream_data(f.id, f.maximum),
+            Frame::MaxStreams(f) => self.streams.on_max_streams(f.dir, f.maximum),
+            Frame::DataBlocked(f) => {
+                self.streams.on_data_blocked(f.limit);
+                Ok(())
+            }
+            Frame::StreamsBlocked(f) => self.streams.on_streams_blocked(f.dir, f.limit),
+            Frame::StreamDataBlocked(f) => self.streams.on_stream_data_blocked(f.id, f.limit),
+            Frame::NewConnectionId(f) => self.on_new_connection_id(&f),
+            Frame::RetireConnectionId(f) => self.on_retire_connection_id(now, info, f.sequence),
+            Frame::PathChallenge(f) => {
+                self.pending.push_path_response(f.data);
+                Ok(())
+            }
+            // We send no challenges on the one path there is.
+            Frame::PathResponse(_) => Ok(()),
+            Frame::ConnectionClose(f) => {
+                self.on_connection_close(now, &f);
+                Ok(())
+            }
+            // Tokens for later connections are not kept yet.
+            Frame::NewToken(_) => Ok(()),
+            Frame::HandshakeDone => {
+                self.on_handshake_confirmed(now);
+                Ok(())
+            }
+            Frame::Datagram(_) => {
+                Err(TransportError::new(Code::PROTOCOL_VIOLATION, "datagrams were not negotiated"))
+            }
+        }
+    }
+}

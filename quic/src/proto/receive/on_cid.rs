@@ -1,0 +1,31 @@
+//! NEW_CONNECTION_ID and RETIRE_CONNECTION_ID.
+
+use std::time::Instant;
+
+use super::PacketInfo;
+use crate::packet::TransportError;
+use crate::proto::connection::Connection;
+use crate::wire::frame::NewConnectionId;
+
+impl Connection {
+    pub(super) fn on_new_connection_id(&mut self, frame: &NewConnectionId) -> Result<(), TransportError> {
+        self.remote_cids.on_new(
+            frame.sequence,
+            frame.retire_prior_to,
+            frame.id,
+            frame.reset_token,
+            self.path.tuple.remote,
+            &mut self.outbox.routes,
+        )
+    }
+
+    pub(super) fn on_retire_connection_id(
+        &mut self,
+        now: Instant,
+        info: &PacketInfo,
+        sequence: u64,
+    ) -> Result<(), TransportError> {
+        let pto = self.pto();
+        self.local_cids.on_retire(now, sequence, &info.dcid, pto, &mut self.rng, &mut self.outbox.routes)
+    }
+}

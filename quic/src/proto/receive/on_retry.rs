@@ -1,0 +1,72 @@
+//! Answers of a server that keeps no state yet: Retry and Version Negotiation (clients only).
+
+use std::ops::Range;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::crypto::{initial_keys, verify_retry_tag};
+use crate::error::ConnectionError;
+use crate::packet::{ConnectionId, Side, SpaceId};
+use crate::proto::connection::Connection;
+use crate::wire::header::RETRY_TAG_LEN;
+
+impl Connection {
+    /// True until the first packet of the server was opened: only then these answers count.
+    fn awaits_first_answer(&self) -> bool {
+        self.side == Side::Client
+            && self.handshake.peer_scid.is_none()
+            && self.spaces.iter().all(|space| space.received.largest().is_none())
+    }
+
+    /// The server wants to see that we receive at our address (RFC 9000 §17.2.5).
+    pub(super) fn on_retry(
+        &mut self,
+        now: Instant,
+        version: u32,
+        scid: ConnectionId,
+        token: Range<usize>,
+        tag: &[u8; RETRY_TAG_LEN],
+        packet: &[u8],
+    ) {
+        let (Some(token), Some(pseudo)) =
+            (packet.get(token), packet.len().checked_sub(RETRY_TAG_LEN).and_then(|len| packet.get(..len)))
+        else {
+            return;
+        };
+        let genuine = self.awaits_first_answer()
+            && self.handshake.retry_scid.is_none()
+            && version == self.version
+            && !token.is_empty()
+            && scid != self.remote_cids.current()
+            && verify_retry_tag(version, &self.handshake.original_dcid, pseudo, tag);
+        if !genuine {
+            self.stats.packets_dropped += 1;
+            return;
+        }
+        self.handshake.retry_scid = Some(scid);
+        self.handshake.token = Bytes::copy_from_slice(token);
+        self.remote_cids.set_initial(scid);
+        self.keys.initial = Some(initial_keys(version, &scid, self.side));
+        // What was sent is gone and says nothing about congestion; packet numbers go on (RFC 9000 §17.2.5.3).
+        let [initial, ..] = &mut self.spaces;
+        self.recovery.retract_space(now, initial, &mut self.path.cc, &mut self.fates);
+        self.run_fates(SpaceId::Initial);
+    }
+
+    /// The server does not speak our version (RFC 9000 §6.2).
+    pub(super) fn on_version_negotiation(
+        &mut self,
+        now: Instant,
+        versions: Vec<u32>,
+        dcid: ConnectionId,
+        scid: ConnectionId,
+    ) {
+        let ours = self.local_cids.contains(&dcid) && scid == self.remote_cids.current();
+        if !self.awaits_first_answer() || !ours || versions.contains(&self.version) {
+            self.stats.packets_dropped += 1;
+            return;
+        }
+        self.vanish(now, ConnectionError::VersionMismatch { offered: versions });
+    }
+}

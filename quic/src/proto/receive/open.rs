@@ -1,0 +1,130 @@
+//! Header protection removed, packet opened in place, number decoded (RFC 9001 §5).
+
+use std::ops::Range;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::datagram::{payload_of, short_dcid};
+use crate::error::ConnectionError;
+use crate::packet::{ConnectionId, Level, PacketNumber, SpaceId, TransportError, TransportErrorCode as Code};
+use crate::proto::connection::{Connection, Phase};
+use crate::wire::header::{KEY_PHASE, LONG_RESERVED, PartialPacket, SHORT_RESERVED};
+use crate::wire::packet_number;
+
+/// A 1-RTT packet opened in place.
+#[derive(Debug)]
+pub(super) struct OpenedShort {
+    pub pn: PacketNumber,
+    pub dcid: ConnectionId,
+    /// Where the frames are, in the buffer of the burst.
+    pub payload: Range<usize>,
+}
+
+impl Connection {
+    /// Opens a packet with a long header; `None` if it is not genuine or not new.
+    pub(super) fn open_long(
+        &mut self,
+        level: Level,
+        partial: &PartialPacket,
+        packet: &mut BytesMut,
+    ) -> Result<Option<(PacketNumber, Bytes)>, TransportError> {
+        let expected = self.expected_pn(level.space());
+        let Some(keys) = self.keys.remote(level) else {
+            self.stats.packets_dropped += 1;
+            return Ok(None);
+        };
+        let Some((first, truncated, pn_len)) = keys.header.unprotect(packet, partial.pn_offset) else {
+            self.stats.packets_dropped += 1;
+            return Ok(None);
+        };
+        let pn = packet_number::decode(truncated, pn_len, expected);
+        let header_len = partial.pn_offset + pn_len;
+        let opened = packet
+            .split_at_mut_checked(header_len)
+            .and_then(|(header, payload)| keys.packet.open(pn, header, payload));
+        let Some(len) = opened else {
+            self.on_authentication_failure(level)?;
+            return Ok(None);
+        };
+        if first & LONG_RESERVED != 0 {
+            return Err(reserved_bits());
+        }
+        Ok(Some((pn, payload_of(packet.split(), header_len, len))))
+    }
+
+    /// Opens a packet with a short header; `None` if it is not genuine. `start` is where it lies in its buffer.
+    pub(super) fn open_short(
+        &mut self,
+        now: Instant,
+        packet: &mut [u8],
+        start: usize,
+    ) -> Result<Option<OpenedShort>, TransportError> {
+        let expected = self.expected_pn(SpaceId::Data);
+        let cid_len = self.local_cids.cid_len();
+        let pn_offset = 1 + cid_len;
+        let (next_pn, late) = (self.space(SpaceId::Data).sent.next(), now + 3 * self.pto());
+        let (Some(keys), Some(dcid)) = (&mut self.keys.one_rtt, short_dcid(packet, cid_len)) else {
+            self.stats.packets_dropped += 1;
+            return Ok(None);
+        };
+        let mut opened = None;
+        if let Some((first, truncated, pn_len)) = keys.remote_header().unprotect(packet, pn_offset) {
+            let pn = packet_number::decode(truncated, pn_len, expected);
+            let phase = keys.phase_of(first & KEY_PHASE != 0, pn);
+            let header_len = pn_offset + pn_len;
+            let len = keys.remote(now, phase).and_then(|key| {
+                let (header, payload) = packet.split_at_mut_checked(header_len)?;
+                key.open(pn, header, payload)
+            });
+            opened = len.map(|len| (first, pn, phase, start + header_len..start + header_len + len));
+        }
+        let Some((first, pn, phase, payload)) = opened else {
+            // A failed opening leaves the last 16 bytes as they were.
+            if self.remote_cids.is_stateless_reset(packet) {
+                self.vanish(now, ConnectionError::Reset);
+                return Ok(None);
+            }
+            self.on_authentication_failure(Level::OneRtt)?;
+            return Ok(None);
+        };
+        if first & SHORT_RESERVED != 0 {
+            return Err(reserved_bits());
+        }
+        match phase {
+            Phase::Present => {}
+            Phase::Previous => return Ok(Some(OpenedShort { pn, dcid, payload })),
+            Phase::Next => keys.update(next_pn),
+        }
+        keys.on_opened(pn, late);
+        Ok(Some(OpenedShort { pn, dcid, payload }))
+    }
+
+    fn expected_pn(&self, space: SpaceId) -> PacketNumber {
+        self.spaces
+            .get(space.index())
+            .and_then(|space| space.received.largest())
+            .map_or(0, |largest| largest + 1)
+    }
+
+    fn on_authentication_failure(&mut self, level: Level) -> Result<(), TransportError> {
+        self.stats.packets_dropped += 1;
+        self.stats.authentication_failures += 1;
+        self.keys.failures += 1;
+        let limit = match level {
+            Level::OneRtt => self.keys.one_rtt.as_ref().map(|keys| keys.local.packet.integrity_limit()),
+            _ => self.keys.remote(level).map(|keys| keys.packet.integrity_limit()),
+        };
+        if limit.is_some_and(|limit| self.keys.failures >= limit) {
+            return Err(TransportError::new(
+                Code::AEAD_LIMIT_REACHED,
+                "too many packets failed authentication",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn reserved_bits() -> TransportError {
+    TransportError::new(Code::PROTOCOL_VIOLATION, "reserved bits of the header are set")
+}

@@ -1,0 +1,63 @@
+//! Handshakes without loss, and a first stream.
+
+use std::time::Duration;
+
+use super::pair::{Pair, Setup, bytes};
+use crate::packet::{Dir, Side, StreamId};
+
+#[test]
+fn both_ends_connect_and_confirm_in_two_round_trips() {
+    let mut pair = Pair::new(Setup::default());
+    pair.run_for(Duration::from_millis(41));
+    assert!(pair.client.connected(), "{:?}", pair.client.events);
+    assert!(pair.server().connected() && pair.server().confirmed());
+    pair.run_for(Duration::from_millis(20));
+    assert!(pair.client.confirmed());
+    assert_eq!(pair.client.connection.handshake_data().unwrap().alpn.unwrap(), b"test");
+    assert!(pair.client.connection.peer_identity().is_some());
+}
+
+#[test]
+fn a_retry_costs_one_round_trip() {
+    let mut pair = Pair::new(Setup { retry: true, ..Setup::default() });
+    pair.run_for(Duration::from_millis(80));
+    assert!(pair.client.confirmed() && pair.server().confirmed());
+}
+
+#[test]
+fn a_megabyte_arrives_intact_both_ways() {
+    let mut pair = Pair::new(Setup::default());
+    let data = bytes(1 << 20);
+    let id = StreamId::new(Side::Client, Dir::Bi, 0);
+    pair.run_for(Duration::from_millis(100));
+    pair.client.connection.streams().write(id, data.clone());
+    pair.client.connection.streams().finish(id);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.server().received.len(), 1);
+    assert!(pair.server().received[0].1 == data && pair.server().received[0].2);
+    pair.server().connection.streams().write(id, data.clone());
+    pair.server().connection.streams().finish(id);
+    pair.run_for(Duration::from_secs(5));
+    assert!(pair.client.received[0].1 == data && pair.client.received[0].2);
+    assert!(pair.client.connection.streams().is_empty() && pair.server().connection.streams().is_empty());
+}
+
+#[test]
+fn keys_are_renewed_while_data_flows() {
+    let mut pair = Pair::new(Setup::default());
+    pair.run_for(Duration::from_millis(100));
+    let id = StreamId::new(Side::Client, Dir::Bi, 0);
+    let mut expected = Vec::new();
+    for round in 0..6 {
+        let data = bytes(100_000 + round);
+        expected.extend_from_slice(&data);
+        pair.client.connection.streams().write(id, data);
+        pair.run_for(Duration::from_millis(15));
+        let next = pair.client.connection.spaces[2].sent.next();
+        pair.client.connection.keys.one_rtt.as_mut().unwrap().update(next);
+        pair.run_for(Duration::from_millis(200));
+    }
+    assert!(pair.server().received[0].1 == expected);
+    assert_eq!(pair.server().connection.stats().authentication_failures, 0);
+    assert_eq!(pair.client.connection.stats().authentication_failures, 0);
+}

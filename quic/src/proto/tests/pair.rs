@@ -1,0 +1,285 @@
+//! A client and a server joined by two queues with a fixed delay, in virtual time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+use rustls::RootCertStore;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+
+use crate::config::{RandomConnectionIds, TransportConfig};
+use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
+use crate::crypto::{ResetKey, TokenKey};
+use crate::error::ConnectionError;
+use crate::packet::{Burst, FourTuple, Rng, SocketId, StreamId, TxBatch, VERSION_1, epoch};
+use crate::proto::connection::EndpointShared;
+use crate::proto::endpoint::{Class, Incoming, classify};
+use crate::proto::streams::{RecvChunk, StreamEvent};
+use crate::proto::{ClientArgs, Connection, Event, Output, RouteChange, ServerArgs};
+
+pub const DELAY: Duration = Duration::from_millis(10);
+
+/// One end: its connection and everything that came out of it.
+pub struct Peer {
+    pub connection: Connection,
+    pub events: Vec<Event>,
+    pub routes: Vec<RouteChange>,
+    pub received: Vec<(StreamId, Vec<u8>, bool)>,
+    pub timeout: Option<Instant>,
+    inbox: VecDeque<(Instant, Vec<u8>)>,
+}
+
+/// What a pair is made with.
+pub struct Setup {
+    pub client: TransportConfig,
+    pub server: TransportConfig,
+    pub server_name: &'static str,
+    pub alpn: [&'static [u8]; 2],
+    pub retry: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let config = TransportConfig::default();
+        Self {
+            client: config.clone(),
+            server: config,
+            server_name: "localhost",
+            alpn: [b"test"; 2],
+            retry: false,
+        }
+    }
+}
+
+pub struct Pair {
+    pub now: Instant,
+    pub client: Peer,
+    pub server: Option<Peer>,
+    /// Datagrams from the client are given to this before they arrive; `false` drops them.
+    pub to_server: Box<dyn FnMut(usize, &mut Vec<u8>) -> bool>,
+    pub to_client: Box<dyn FnMut(usize, &mut Vec<u8>) -> bool>,
+    sent: [usize; 2],
+    waiting: VecDeque<(Instant, Vec<u8>)>,
+    server_tls: RustlsServer,
+    shared: EndpointShared,
+    tokens: TokenKey,
+    setup: Setup,
+    rng: Rng,
+}
+
+fn tuple(port: u16) -> FourTuple {
+    FourTuple { socket: SocketId(0), local_ip: None, remote: ([127, 0, 0, 1], port).into() }
+}
+
+impl Peer {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            events: Vec::new(),
+            routes: Vec::new(),
+            received: Vec::new(),
+            timeout: None,
+            inbox: VecDeque::new(),
+        }
+    }
+
+    /// Drains everything; returns the datagrams.
+    fn drain(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut batch = TxBatch::new(10);
+        loop {
+            match self.connection.poll_output(now, Some(&mut batch)) {
+                Output::Route(change) => self.routes.push(change),
+                Output::Event(event) => self.on_event(event),
+                Output::Transmit => {
+                    out.extend(batch.bytes().chunks(batch.segment_size()).map(<[u8]>::to_vec));
+                    batch.clear();
+                }
+                Output::Timeout(at) => {
+                    self.timeout = at;
+                    return out;
+                }
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        if let Event::Stream(StreamEvent::Readable(id)) = event {
+            let entry = match self.received.iter().position(|(known, ..)| *known == id) {
+                Some(index) => index,
+                None => {
+                    self.received.push((id, Vec::new(), false));
+                    self.received.len() - 1
+                }
+            };
+            while let Some(chunk) = self.connection.streams().read(id) {
+                match chunk {
+                    RecvChunk::Data(bytes) => {
+                        self.connection.streams().consumed(id, bytes.len() as u64);
+                        self.received[entry].1.extend_from_slice(&bytes);
+                    }
+                    RecvChunk::Finished => {
+                        self.received[entry].2 = true;
+                        self.connection.streams().release(id);
+                        break;
+                    }
+                    RecvChunk::Reset(_) => {
+                        self.connection.streams().release(id);
+                        break;
+                    }
+                }
+            }
+        }
+        self.events.push(event);
+    }
+
+    pub fn closed(&self) -> Option<&ConnectionError> {
+        self.events.iter().find_map(|event| match event {
+            Event::Closed(error) => Some(error),
+            _ => None,
+        })
+    }
+
+    pub fn connected(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Connected))
+    }
+
+    pub fn confirmed(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::HandshakeConfirmed))
+    }
+}
+
+impl Pair {
+    pub fn new(setup: Setup) -> Self {
+        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let client_tls = RustlsClient::with_roots(roots, &setup.alpn[..1]).unwrap();
+        let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let server_tls =
+            RustlsServer::with_single_cert(vec![cert.der().clone()], private, &setup.alpn[1..]).unwrap();
+        let shared = EndpointShared {
+            connection_ids: Arc::new(RandomConnectionIds::default()),
+            reset_key: Arc::new(ResetKey::new(&[1; 32])),
+        };
+        let mut rng = Rng::from_u64(7);
+        let args = ClientArgs {
+            version: VERSION_1,
+            path: tuple(4433),
+            server_name: setup.server_name,
+            tls: &client_tls,
+            config: Arc::new(setup.client.clone()),
+            endpoint: &shared,
+            rng: rng.fork(),
+        };
+        let client = Connection::client(epoch(), args).unwrap();
+        Self {
+            now: epoch(),
+            client: Peer::new(client),
+            server: None,
+            to_server: Box::new(|_, _| true),
+            to_client: Box::new(|_, _| true),
+            sent: [0; 2],
+            waiting: VecDeque::new(),
+            server_tls,
+            shared,
+            tokens: TokenKey::new(&[2; 32]),
+            setup,
+            rng,
+        }
+    }
+
+    pub fn server(&mut self) -> &mut Peer {
+        self.server.as_mut().expect("no Initial has arrived")
+    }
+
+    /// Carries datagrams and time until nothing happens before `until`.
+    pub fn run_for(&mut self, time: Duration) {
+        let until = self.now + time;
+        loop {
+            self.drain();
+            let next = [
+                self.client.timeout,
+                self.client.inbox.front().map(|(at, _)| *at),
+                self.waiting.front().map(|(at, _)| *at),
+                self.server.as_ref().and_then(|server| server.timeout),
+                self.server.as_ref().and_then(|server| server.inbox.front().map(|(at, _)| *at)),
+            ];
+            let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= until) else { break };
+            self.now = self.now.max(next);
+            self.step();
+        }
+        self.now = until;
+    }
+
+    fn drain(&mut self) {
+        for mut datagram in self.client.drain(self.now) {
+            self.sent[0] += 1;
+            if (self.to_server)(self.sent[0] - 1, &mut datagram) {
+                match &mut self.server {
+                    Some(server) => server.inbox.push_back((self.now + DELAY, datagram)),
+                    None => self.waiting.push_back((self.now + DELAY, datagram)),
+                }
+            }
+        }
+        let Some(server) = &mut self.server else { return };
+        for mut datagram in server.drain(self.now) {
+            self.sent[1] += 1;
+            if (self.to_client)(self.sent[1] - 1, &mut datagram) {
+                self.client.inbox.push_back((self.now + DELAY, datagram));
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        while self.server.is_none() && self.waiting.front().is_some_and(|(at, _)| *at <= now) {
+            let (_, datagram) = self.waiting.pop_front().unwrap();
+            self.accept(&datagram);
+        }
+        for (peer, port) in [(Some(&mut self.client), 4433), (self.server.as_mut(), 5000)] {
+            let Some(peer) = peer else { continue };
+            if peer.timeout.is_some_and(|at| at <= now) {
+                peer.connection.handle_timeout(now);
+            }
+            while peer.inbox.front().is_some_and(|(at, _)| *at <= now) {
+                let (_, datagram) = peer.inbox.pop_front().unwrap();
+                peer.connection.handle_burst(now, Burst::single(now, tuple(port), None, datagram));
+            }
+        }
+    }
+
+    fn accept(&mut self, datagram: &[u8]) {
+        let class = classify(datagram, 8, &[VERSION_1]);
+        if !matches!(class, Class::Long { may_begin: true, .. }) {
+            return;
+        }
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let life = Duration::from_secs(10);
+        let opened = Incoming::open(self.now, wall, tuple(5000), None, datagram, &self.tokens, life);
+        let Ok(incoming) = opened else { return };
+        if self.setup.retry && !incoming.is_validated() {
+            let ids = &*self.shared.connection_ids;
+            let answer =
+                crate::proto::endpoint::retry(&incoming, wall, &self.tokens, ids, &mut self.rng).unwrap();
+            self.client.inbox.push_back((self.now + DELAY, answer));
+            return;
+        }
+        let args = ServerArgs {
+            tls: &self.server_tls,
+            config: Arc::new(self.setup.server.clone()),
+            endpoint: &self.shared,
+            rng: self.rng.fork(),
+        };
+        let mut server = Peer::new(Connection::server(self.now, incoming, args).unwrap());
+        server.inbox = std::mem::take(&mut self.waiting);
+        self.server = Some(server);
+    }
+}
+
+pub fn bytes(len: usize) -> Bytes {
+    (0..len).map(|i| (i * 31 >> 3) as u8).collect::<Vec<_>>().into()
+}

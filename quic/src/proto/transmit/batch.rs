@@ -1,0 +1,64 @@
+//! One batch of datagrams for one system call.
+
+use std::time::Instant;
+
+use super::write::FrameCounts;
+use crate::packet::{SpaceId, TransportError, TransportErrorCode as Code, TxBatch, TxMeta};
+use crate::proto::connection::Connection;
+
+/// What all datagrams of one call have in common.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub now: Instant,
+    pub meta: TxMeta,
+    /// The connection's own, lent to the frame writers.
+    pub counts: FrameCounts,
+}
+
+impl Connection {
+    /// Appends datagrams to `batch` until it is full, or nothing more may be sent now.
+    pub(in crate::proto) fn transmit(&mut self, now: Instant, batch: &mut TxBatch) {
+        if !self.lifecycle.is_open() {
+            if self.lifecycle.close_to_send() {
+                self.transmit_close(now, batch);
+            }
+            return;
+        }
+        if let Err(error) = self.renew_keys() {
+            return self.fail(now, error);
+        }
+        let meta = TxMeta { path: self.path.tuple, ecn: self.path.cc.ecn.mark() };
+        let mut round = Round { now, meta, counts: std::mem::take(&mut self.frames_sent) };
+        let mut allowance = None;
+        loop {
+            let budget = usize::try_from(self.path.amplification_budget()).unwrap_or(usize::MAX);
+            let size = self.path.mtu.min(budget);
+            let Some(room) = batch.room(meta, size) else { break };
+            let Some(profile) = self.send_profile(now, room, &mut allowance) else { break };
+            let len = self.write_datagram(&mut round, batch, room, profile);
+            allowance = allowance.map(|left: u64| left.saturating_sub(len as u64));
+            if len < room {
+                break;
+            }
+        }
+        self.frames_sent = round.counts;
+        self.path.cc.set_app_limited(!self.wants_to_send_eliciting());
+    }
+    /// Turns to the next 1-RTT keys before the present ones are used up (RFC 9001 §6.6).
+    fn renew_keys(&mut self) -> Result<(), TransportError> {
+        let Some(keys) = &mut self.keys.one_rtt else { return Ok(()) };
+        if !keys.is_worn() {
+            return Ok(());
+        }
+        let space = &self.spaces[SpaceId::Data.index()];
+        if self.handshake.is_confirmed() && keys.may_update(space.largest_acked) {
+            keys.update(space.sent.next());
+        } else if keys.is_used_up() {
+            return Err(TransportError::new(
+                Code::AEAD_LIMIT_REACHED,
+                "the key may protect no further packet",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! One datagram: packets of several levels coalesced, padded where the RFC wants it (RFC 9000 §12.2, §14.1).
+
+use smallvec::SmallVec;
+
+use super::batch::Round;
+use super::packet::OpenPacket;
+use super::profile::{SendProfile, level_of};
+use crate::crypto::PacketKey;
+use crate::packet::{MIN_DATAGRAM_SIZE, SpaceId, TxBatch};
+use crate::proto::connection::Connection;
+
+/// With less room than this left, no further packet is coalesced.
+const MIN_COALESCED: usize = 80;
+
+impl Connection {
+    /// Writes one datagram of at most `room` bytes and returns its length; 0 if there was nothing to write.
+    pub(super) fn write_datagram(
+        &mut self,
+        round: &mut Round,
+        batch: &mut TxBatch,
+        room: usize,
+        profile: SendProfile,
+    ) -> usize {
+        let buf = batch.begin(round.meta);
+        let start = buf.len();
+        let end = start + room;
+        let mut packets: SmallVec<[OpenPacket; 3]> = SmallVec::new();
+        for space in SpaceId::ALL {
+            if self.keys.local(level_of(space)).is_none() || !self.may_send(space) {
+                continue;
+            }
+            if !packets.is_empty() && end - buf.len() < MIN_COALESCED {
+                break;
+            }
+            packets.extend(self.write_packet(round, buf, end, space, profile));
+        }
+        if packets.is_empty() {
+            batch.abandon();
+            return 0;
+        }
+        let pads = |packet: &OpenPacket| {
+            packet.space == SpaceId::Initial && (self.side.is_client() || packet.content.ack_eliciting)
+        };
+        if packets.iter().any(pads) {
+            let missing = (start + MIN_DATAGRAM_SIZE.min(room)).saturating_sub(buf.len());
+            if let Some(last) = packets.last_mut() {
+                last.pad(buf, missing);
+            }
+        }
+        self.path.on_sent(buf.len() - start);
+        let len = self.seal_packets(round, buf, packets);
+        debug_assert_eq!(len + start, buf.len());
+        self.stats.datagrams_sent += 1;
+        self.stats.bytes_sent += len as u64;
+        batch.finish()
+    }
+
+    fn seal_packets(&mut self, round: &Round, buf: &mut [u8], packets: SmallVec<[OpenPacket; 3]>) -> usize {
+        let (mut len, mut sent_handshake) = (0, false);
+        for packet in packets {
+            len += packet.end - packet.layout.start;
+            sent_handshake |= packet.space == SpaceId::Handshake;
+            self.seal(buf, &packet);
+            self.on_packet_sent(round, &packet);
+        }
+        if sent_handshake && self.side.is_client() && self.keys.initial.is_some() {
+            // RFC 9001 §4.9.1: the first Handshake packet ends the Initial level.
+            self.discard_space(round.now, SpaceId::Initial);
+        }
+        len
+    }
+}
+
+/// What a packet needs besides its frames.
+pub(super) const TAG_LEN: usize = PacketKey::TAG_LEN;

@@ -1,0 +1,140 @@
+//! One packet: header, frames, seal, and the record of what was sent.
+
+use super::batch::Round;
+use super::datagram::TAG_LEN;
+use super::profile::{SendProfile, level_of};
+use super::write::{FrameWriter, PacketContent};
+use crate::packet::{Ecn, PacketNumber, SpaceId};
+use crate::proto::connection::Connection;
+use crate::proto::space::SentPacket;
+use crate::wire::header::{Layout, LongHeader, LongType, ShortHeader};
+use crate::wire::packet_number;
+
+/// A packet that is written but not sealed: there is still room for padding behind it.
+#[derive(Debug)]
+pub(super) struct OpenPacket {
+    pub space: SpaceId,
+    pub pn: PacketNumber,
+    pub content: PacketContent,
+    /// Where its parts are in the buffer of the batch.
+    pub layout: Layout,
+    /// Where it ends there, tag included.
+    pub end: usize,
+}
+
+impl OpenPacket {
+    /// Lengthens the packet by PADDING frames.
+    pub(super) fn pad(&mut self, buf: &mut Vec<u8>, bytes: usize) {
+        if bytes > 0 {
+            buf.resize(buf.len() + bytes, 0);
+            self.end += bytes;
+            // Padding counts as in flight (RFC 9002 §2).
+            self.content.in_flight = true;
+        }
+    }
+}
+
+impl Connection {
+    /// Writes a packet of a space behind what `buf` holds, up to `end`; `None` if it has nothing to say.
+    pub(super) fn write_packet(
+        &mut self,
+        round: &mut Round,
+        buf: &mut Vec<u8>,
+        end: usize,
+        space: SpaceId,
+        profile: SendProfile,
+    ) -> Option<OpenPacket> {
+        let eliciting = profile.allows_ack_eliciting() && self.space_wants_to_send(space);
+        let received = &self.spaces.get(space.index())?.received;
+        let ack = if eliciting { received.can_ack() } else { received.must_ack(round.now) };
+        if !eliciting && !ack {
+            return None;
+        }
+        let now = round.now;
+        self.write_packet_with(round, buf, end, space, |connection, writer| {
+            connection.write_frames(now, writer, space, ack, eliciting);
+        })
+    }
+
+    /// Writes a packet whose frames come from `fill`.
+    pub(super) fn write_packet_with(
+        &mut self,
+        round: &mut Round,
+        buf: &mut Vec<u8>,
+        end: usize,
+        space: SpaceId,
+        fill: impl FnOnce(&mut Self, &mut FrameWriter<'_>),
+    ) -> Option<OpenPacket> {
+        let start = buf.len();
+        let (pn, largest_acked) = (self.space(space).sent.next(), self.space(space).largest_acked);
+        let pn_len = packet_number::encode_len(pn, largest_acked);
+        let layout = self.write_header(buf, space, pn, pn_len);
+        let payload = layout.payload();
+        let mut content = PacketContent::default();
+        if payload + TAG_LEN + 4 <= end {
+            fill(self, &mut FrameWriter::new(buf, end - TAG_LEN, &mut content, &mut round.counts));
+        }
+        if buf.len() == payload {
+            buf.truncate(start);
+            return None;
+        }
+        // Header protection samples what follows four bytes of packet number (RFC 9001 §5.4.2).
+        buf.resize(buf.len().max(layout.pn + 4) + TAG_LEN, 0);
+        Some(OpenPacket { space, pn, content, layout, end: buf.len() })
+    }
+
+    /// Appends a header.
+    fn write_header(&self, buf: &mut Vec<u8>, space: SpaceId, pn: PacketNumber, pn_len: usize) -> Layout {
+        let dcid = self.remote_cids.current();
+        let ty = match space {
+            SpaceId::Data => {
+                let key_phase = self.keys.one_rtt.as_ref().is_some_and(|keys| keys.phase);
+                return ShortHeader { dcid, spin: false, key_phase }.encode(buf, pn, pn_len);
+            }
+            SpaceId::Initial => LongType::Initial,
+            SpaceId::Handshake => LongType::Handshake,
+        };
+        let scid = self.local_cids.initial();
+        let token = &self.handshake.token;
+        LongHeader { ty, version: self.version, dcid, scid, token }.encode(buf, pn, pn_len)
+    }
+
+    /// Seals a packet and protects its header.
+    pub(super) fn seal(&mut self, buf: &mut [u8], packet: &OpenPacket) {
+        let level = level_of(packet.space);
+        let (Some(keys), Some(upto)) = (self.keys.local(level), buf.get_mut(..packet.end)) else { return };
+        let Layout { start, pn, .. } = packet.layout;
+        packet.layout.fill_length(upto);
+        let Some(bytes) = upto.get_mut(start..) else { return };
+        keys.packet.seal(packet.pn, bytes, packet.layout.payload() - start);
+        keys.header.protect(bytes, pn - start);
+    }
+
+    /// Records a packet for recovery and its timers.
+    pub(super) fn on_packet_sent(&mut self, round: &Round, packet: &OpenPacket) {
+        let OpenPacket { space, content, layout, end, .. } = packet;
+        let space = *space;
+        self.stats.frames_sent += u64::from(content.frames);
+        if content.ack_eliciting {
+            self.idle.on_sent_ack_eliciting(round.now);
+            self.pending.probe_sent(space);
+        }
+        if space == SpaceId::Data
+            && let Some(keys) = &mut self.keys.one_rtt
+        {
+            keys.on_sealed();
+        }
+        if content.largest_acked.is_some() {
+            self.space(space).received.on_ack_sent();
+        }
+        let sent = SentPacket {
+            time: round.now,
+            size: u16::try_from(end - layout.start).unwrap_or(u16::MAX),
+            ack_eliciting: content.ack_eliciting,
+            in_flight: content.ack_eliciting || content.in_flight,
+            ect0: round.meta.ecn == Some(Ecn::Ect0),
+        };
+        let state = &mut self.spaces[space.index()];
+        self.recovery.on_packet_sent(space, state, sent, &content.tokens, &mut self.path.cc);
+    }
+}

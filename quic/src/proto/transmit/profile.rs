@@ -1,0 +1,104 @@
+//! What may be sent now, decided before anything is written.
+
+use std::time::Instant;
+
+use crate::packet::{Level, MIN_DATAGRAM_SIZE, SpaceId};
+use crate::proto::connection::Connection;
+use crate::proto::recovery::Allowance;
+
+/// The kind of datagram that may leave now.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub(super) enum SendProfile {
+    /// Acknowledgments, and nothing that asks for one: the congestion window is full, or the pacer waits.
+    AckOnly,
+    /// Ack-eliciting packets for a probe timeout, whatever the congestion window says (RFC 9002 §7.5).
+    Probe,
+    /// Everything there is.
+    Normal,
+}
+
+impl SendProfile {
+    pub(super) fn allows_ack_eliciting(self) -> bool {
+        self != Self::AckOnly
+    }
+}
+
+impl Connection {
+    /// What the next datagram, of at most `size` bytes, may hold; `None` if there is nothing to send or nothing allowed.
+    ///
+    /// `allowance` is what the congestion window and the pacer leave for this batch, asked for once when it is needed.
+    pub(super) fn send_profile(
+        &self,
+        now: Instant,
+        size: usize,
+        allowance: &mut Option<u64>,
+    ) -> Option<SendProfile> {
+        if self.is_amplification_limited() {
+            return None;
+        }
+        if self.pending.any_probes() {
+            return Some(SendProfile::Probe);
+        }
+        if self.wants_to_send_eliciting() {
+            let left = *allowance.get_or_insert_with(|| match self.path.cc.allowance(now) {
+                Allowance::Bytes(bytes) => bytes,
+                Allowance::Window | Allowance::Paced(_) => 0,
+            });
+            if left >= size as u64 {
+                return Some(SendProfile::Normal);
+            }
+        }
+        self.ack_is_due(now).then_some(SendProfile::AckOnly)
+    }
+
+    /// True if a space whose keys exist has an acknowledgment that waits no longer.
+    fn ack_is_due(&self, now: Instant) -> bool {
+        SpaceId::ALL.into_iter().zip(&self.spaces).any(|(id, space)| {
+            self.keys.local(level_of(id)).is_some() && self.may_send(id) && space.received.must_ack(now)
+        })
+    }
+
+    /// True if there is something ack-eliciting to send.
+    pub(in crate::proto) fn wants_to_send_eliciting(&self) -> bool {
+        SpaceId::ALL.into_iter().any(|space| self.space_wants_to_send(space))
+    }
+
+    /// True if a space has something ack-eliciting to send, and the keys for it.
+    pub(super) fn space_wants_to_send(&self, space: SpaceId) -> bool {
+        if self.keys.local(level_of(space)).is_none() || !self.may_send(space) {
+            return false;
+        }
+        self.pending.probes(space) > 0
+            || self.handshake.wants_to_send(space)
+            || (space == SpaceId::Data && self.data_wants_to_send())
+    }
+
+    fn data_wants_to_send(&self) -> bool {
+        self.streams.wants_to_send()
+            || self.pending.handshake_done
+            || self.pending.ping
+            || self.pending.path_response().is_some()
+            || self.remote_cids.next_to_retire().is_some()
+            || (self.handshake.is_complete() && self.local_cids.wants_to_announce())
+    }
+
+    /// A client sends 1-RTT packets once its handshake is complete; a server's keys exist when it may.
+    pub(super) fn may_send(&self, space: SpaceId) -> bool {
+        space != SpaceId::Data || self.side.is_server() || self.handshake.is_complete()
+    }
+
+    /// True while a server must hear more from the client before it may send (RFC 9000 §8.1). Less than a full datagram
+    /// is not worth it: Initials are padded.
+    pub(in crate::proto) fn is_amplification_limited(&self) -> bool {
+        self.path.amplification_budget() < MIN_DATAGRAM_SIZE as u64
+    }
+}
+
+/// The level at which we send in a space.
+pub(super) fn level_of(space: SpaceId) -> Level {
+    match space {
+        SpaceId::Initial => Level::Initial,
+        SpaceId::Handshake => Level::Handshake,
+        SpaceId::Data => Level::OneRtt,
+    }
+}

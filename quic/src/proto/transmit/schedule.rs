@@ -1,0 +1,88 @@
+//! Which frames go into a packet, and in which order.
+
+use std::time::{Duration, Instant};
+
+use super::write::FrameWriter;
+use crate::packet::SpaceId;
+use crate::proto::connection::Connection;
+use crate::proto::space::Token;
+use crate::wire::frame::{HandshakeDone, NewConnectionId, PathResponse, Ping, RetireConnectionId};
+
+impl Connection {
+    /// Fills a packet. `ack`: with an ACK frame first; `eliciting`: with everything else that waits.
+    pub(super) fn write_frames(
+        &mut self,
+        now: Instant,
+        writer: &mut FrameWriter<'_>,
+        space: SpaceId,
+        ack: bool,
+        eliciting: bool,
+    ) {
+        if ack {
+            let exponent = self.config.ack_delay_exponent;
+            let received = match space {
+                SpaceId::Initial => &self.spaces[0].received,
+                SpaceId::Handshake => &self.spaces[1].received,
+                SpaceId::Data => &self.spaces[2].received,
+            };
+            // The delay counts in the data space only; elsewhere it is not scaled by what we announced.
+            let delay = if space == SpaceId::Data { received.ack_delay(now) } else { Duration::ZERO };
+            let delay = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX) >> exponent;
+            writer.ack(received.ranges(), delay, received.ecn_counts());
+        }
+        if !eliciting {
+            return;
+        }
+        self.write_crypto(writer, space);
+        if space == SpaceId::Data {
+            self.write_data_frames(writer);
+        }
+        let ping = self.pending.probes(space) > 0 || (space == SpaceId::Data && self.pending.ping);
+        if ping && !writer.content().ack_eliciting {
+            writer.frame(&Ping, Some(Token::Ping));
+        }
+        if space == SpaceId::Data {
+            self.pending.ping &= !writer.content().ack_eliciting;
+        }
+    }
+
+    fn write_crypto(&mut self, writer: &mut FrameWriter<'_>, space: SpaceId) {
+        let crypto = self.handshake.crypto(space);
+        while let Some((offset, bytes)) = crypto.next() {
+            let fill =
+                |out: &mut Vec<u8>, len: usize| out.extend_from_slice(bytes.get(..len).unwrap_or_default());
+            let Some(written) = writer.crypto(offset, bytes.len(), fill) else { break };
+            crypto.sent(written);
+        }
+    }
+
+    fn write_data_frames(&mut self, writer: &mut FrameWriter<'_>) {
+        if self.pending.handshake_done && writer.frame(&HandshakeDone, Some(Token::HandshakeDone)) {
+            self.pending.handshake_done = false;
+        }
+        while let Some(data) = self.pending.path_response() {
+            if !writer.frame(&PathResponse { data }, None) {
+                break;
+            }
+            self.pending.path_response_sent();
+        }
+        while let Some(sequence) = self.remote_cids.next_to_retire() {
+            let token = Token::RetireConnectionId(sequence);
+            if !writer.frame(&RetireConnectionId { sequence }, Some(token)) {
+                break;
+            }
+            self.remote_cids.retire_sent();
+        }
+        if self.handshake.is_complete() {
+            while let Some((sequence, id, reset_token)) = self.local_cids.next_to_announce() {
+                let frame = NewConnectionId { sequence, retire_prior_to: 0, id, reset_token };
+                if !writer.frame(&frame, Some(Token::NewConnectionId(sequence))) {
+                    break;
+                }
+                self.local_cids.announced();
+            }
+        }
+        self.streams.write_control(writer);
+        self.streams.write_data(writer);
+    }
+}
