@@ -7,7 +7,7 @@ mod crypto;
 #[cfg(feature = "tokio")]
 mod driver;
 pub mod error;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", test))]
 pub mod net;
 mod packet;
 mod proto;

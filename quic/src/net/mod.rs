@@ -5,6 +5,9 @@
 //! | the endpoint task, alone | [`Socket::poll_recv`], [`Socket::unreachable`], [`Socket::recover`] |
 //! | every task | [`Socket::try_send`], [`Socket::writable`] |
 
+#[cfg(test)]
+pub(crate) mod sim;
+#[cfg(feature = "tokio")]
 mod udp;
 
 use std::fmt;
@@ -16,6 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::packet::{Buffer, Ecn};
+#[cfg(feature = "tokio")]
 pub use udp::UdpSocket;
 
 /// A future that a socket hands out.

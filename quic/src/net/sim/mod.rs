@@ -1,0 +1,23 @@
+//! A virtual network: hosts without sockets, links that delay, queue, lose, reorder and duplicate, time that jumps.
+//!
+//! A run is a function of its seed. The fate of a datagram hashes the seed, the link and the datagram's position on
+//! it, never its content: a run does not change because a key, a certificate or a log line did. Nothing here knows
+//! QUIC, a runtime or a clock; the protocol core's tests and whole applications run over the same links.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`Node`] | one thing that happens to datagrams on a link; a link is a list of them |
+//! | [`Network`] | the links, what is on its way, the time |
+//! | [`Peer`], [`run`] | hosts that send and receive, and the loop that lets time pass between them |
+
+mod fate;
+mod link;
+mod network;
+mod run;
+
+#[cfg(test)]
+mod tests;
+
+pub use link::{LinkStats, Node};
+pub use network::{Datagram, Network};
+pub use run::{End, Peer, run};

@@ -1,0 +1,216 @@
+//! The links by themselves, and the loop with hosts that only count.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{Datagram, End, LinkStats, Network, Node, Peer, run};
+use crate::packet::{FourTuple, SocketId, TxBatch, TxMeta};
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn address(host: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, host], 443))
+}
+
+fn datagram(number: u32, len: usize) -> Datagram {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(len, 0);
+    Datagram { from: address(1), to: address(2), ecn: None, payload }
+}
+
+fn network(seed: u64, nodes: Vec<Node>) -> Network {
+    let mut network = Network::new(seed);
+    network.link(address(1), address(2), nodes);
+    network
+}
+
+/// Sends datagrams of 972 bytes (1000 on the link) at this interval; what arrives and when, in milliseconds.
+fn arrivals(network: &mut Network, count: u32, interval: Duration) -> Vec<(u32, u64)> {
+    let mut arrived = Vec::new();
+    let start = network.now();
+    let collect = |network: &mut Network, until: Instant, arrived: &mut Vec<(u32, u64)>| {
+        while let Some(datagram) = network.advance(until) {
+            let number = u32::from_be_bytes(*datagram.payload.first_chunk().unwrap());
+            arrived.push((number, network.elapsed().as_millis() as u64));
+        }
+    };
+    for number in 0..count {
+        collect(network, start + interval * number, &mut arrived);
+        network.send(datagram(number, 972));
+    }
+    collect(network, start + Duration::from_secs(1000), &mut arrived);
+    arrived
+}
+
+fn stats(network: &Network) -> LinkStats {
+    network.stats(address(1), address(2)).unwrap()
+}
+
+#[test]
+fn a_delay_delays() {
+    let mut network = network(1, vec![Node::Delay(ms(20)), Node::Delay(ms(5))]);
+    assert_eq!(arrivals(&mut network, 3, ms(1)), [(0, 25), (1, 26), (2, 27)]);
+}
+
+#[test]
+fn a_bottleneck_spaces_out_and_its_queue_overflows() {
+    // 1 Mbit/s: 8 ms for each; one on the wire and three that wait.
+    let mut network = network(1, vec![Node::megabits(1, 3), Node::Delay(ms(20))]);
+    assert_eq!(arrivals(&mut network, 10, ms(0)), [(0, 28), (1, 36), (2, 44), (3, 52)]);
+    assert_eq!((stats(&network).overflowed, stats(&network).delivered), (6, 4));
+    // Slower than the bottleneck, nothing waits.
+    let mut network = self::network(1, vec![Node::megabits(1, 0)]);
+    assert_eq!(arrivals(&mut network, 3, ms(10)), [(0, 8), (1, 18), (2, 28)]);
+}
+
+#[test]
+fn chance_keeps_to_its_share_and_repeats_with_its_seed() {
+    let nodes = vec![Node::Loss(0.1), Node::Delay(ms(10))];
+    let run = |seed| arrivals(&mut network(seed, nodes.clone()), 2000, ms(1));
+    let (first, again, other) = (run(7), run(7), run(8));
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    for arrived in [&first, &other] {
+        assert!((1740..1860).contains(&arrived.len()), "{}", arrived.len());
+    }
+}
+
+#[test]
+fn fates_do_not_depend_on_content_nor_on_other_links() {
+    let fates = |len: usize, other_link: bool| {
+        let mut network = network(3, vec![Node::Loss(0.5)]);
+        network.link(address(2), address(1), vec![Node::Loss(0.5)]);
+        let mut arrived = Vec::new();
+        for number in 0..100 {
+            network.send(datagram(number, len));
+            if other_link {
+                network.send(Datagram { from: address(2), to: address(1), ecn: None, payload: vec![1] });
+            }
+            while let Some(datagram) = network.advance(network.now()) {
+                if datagram.to == address(2) {
+                    arrived.push(number);
+                }
+            }
+        }
+        arrived
+    };
+    assert_eq!(fates(100, false), fates(1200, true));
+}
+
+#[test]
+fn others_overtake_what_is_held_back() {
+    let mut network = network(5, vec![Node::Reorder { share: 0.2, by: ms(7) }, Node::Delay(ms(10))]);
+    let arrived = arrivals(&mut network, 200, ms(2));
+    assert_eq!(arrived.len(), 200);
+    let inversions = arrived.windows(2).filter(|pair| pair[0].0 > pair[1].0).count();
+    assert!(inversions > 10);
+    assert!((20..60).contains(&stats(&network).reordered));
+    for (number, at) in arrived {
+        let taken = at - u64::from(number) * 2;
+        assert!(taken == 10 || taken == 17);
+    }
+}
+
+#[test]
+fn copies_follow_and_have_their_own_fate() {
+    let copies = Node::Duplicate { share: 1.0, after: ms(3) };
+    let mut network = network(5, vec![copies.clone(), Node::Delay(ms(10))]);
+    assert_eq!(arrivals(&mut network, 2, ms(1)), [(0, 10), (1, 11), (0, 13), (1, 14)]);
+    let mut network = self::network(5, vec![copies, Node::Loss(0.5)]);
+    let arrived = arrivals(&mut network, 200, ms(10));
+    let one_of_two =
+        (0..200).filter(|number| arrived.iter().filter(|(n, _)| n == number).count() == 1).count();
+    assert!((60..140).contains(&one_of_two), "{one_of_two}");
+}
+
+#[test]
+fn chosen_datagrams_are_dropped() {
+    let mut network = network(1, vec![Node::Drop(vec![0, 2])]);
+    let numbers: Vec<_> = arrivals(&mut network, 4, ms(1)).into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [1, 3]);
+    assert_eq!(stats(&network), LinkStats { sent: 4, delivered: 2, lost: 2, ..LinkStats::default() });
+}
+
+#[test]
+fn a_batch_is_its_datagrams_and_nothing_goes_where_no_link_leads() {
+    let mut network = network(1, vec![]);
+    let path = FourTuple { socket: SocketId(0), local_ip: None, remote: address(2) };
+    let mut batch = TxBatch::new(8);
+    for len in [1000, 1000, 10] {
+        batch.begin(TxMeta { path, ecn: None }).extend(std::iter::repeat_n(0, len));
+        batch.finish();
+    }
+    network.send_batch(address(1), &batch);
+    network.send_batch(address(3), &batch);
+    let now = network.now();
+    let lens: Vec<_> =
+        std::iter::from_fn(|| network.advance(now)).map(|datagram| datagram.payload.len()).collect();
+    assert_eq!(lens, [1000, 1000, 10]);
+    assert_eq!(network.unroutable(), 3);
+}
+
+/// Sends `left` datagrams to the other host, one for each that it receives and one whenever a second passes without.
+struct Player {
+    host: u8,
+    other: u8,
+    left: u32,
+    received: u32,
+    due: Option<Instant>,
+    serve: bool,
+}
+
+impl Player {
+    fn pair(left: u32) -> [Box<Self>; 2] {
+        let player = |host, other, serve| Self { host, other, left, received: 0, due: None, serve };
+        [Box::new(player(1, 2, true)), Box::new(player(2, 1, false))]
+    }
+}
+
+impl Peer for Player {
+    fn has_address(&self, to: SocketAddr) -> bool {
+        to == address(self.host)
+    }
+
+    fn receive(&mut self, _now: Instant, _datagram: Datagram) {
+        self.received += 1;
+        self.serve = true;
+    }
+
+    fn timeout(&mut self, _now: Instant) {
+        self.serve = true;
+    }
+
+    fn drive(&mut self, network: &mut Network) -> Option<Instant> {
+        if std::mem::take(&mut self.serve) && self.left > 0 {
+            self.left -= 1;
+            let payload = vec![0; 100];
+            network.send(Datagram { from: address(self.host), to: address(self.other), ecn: None, payload });
+            self.due = (self.left > 0).then(|| network.now() + ms(1000));
+        }
+        self.due
+    }
+}
+
+fn play(nodes: &[Node], left: u32, limit: Duration, wanted: u32) -> End {
+    let mut network = Network::new(1);
+    network.link_both(address(1), address(2), nodes);
+    run(&mut network, &mut Player::pair(left), limit, |players| players[0].received >= wanted)
+}
+
+#[test]
+fn time_jumps_from_one_event_to_the_next() {
+    assert_eq!(play(&[Node::Delay(ms(10))], 100, ms(10_000), 50), End::Done(ms(1000)));
+    assert_eq!(play(&[Node::Delay(ms(10))], 100, ms(300), 50), End::TooLate);
+    assert_eq!(play(&[Node::Delay(ms(10)), Node::Drop(vec![2])], 100, ms(10_000), 50), End::Done(ms(2000)));
+}
+
+#[test]
+fn an_end_without_success_is_told_apart() {
+    let End::Silence(at) = play(&[Node::Delay(ms(10))], 3, ms(100_000), 50) else {
+        panic!("nobody has more to say")
+    };
+    assert!(at <= ms(4000));
+    assert!(matches!(play(&[], u32::MAX, ms(10_000), u32::MAX), End::Livelock(at) if at == ms(0)));
+}
