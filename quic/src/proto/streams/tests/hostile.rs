@@ -1,5 +1,7 @@
 //! Everything a peer may not do, and the code that it is told.
 
+use proptest::prelude::*;
+
 use super::*;
 
 const ME: Side = Side::Server;
@@ -223,4 +225,71 @@ fn opening_and_resetting_without_end_is_bounded_by_what_the_application_has_seen
     assert!(s.is_empty());
     let frames = flush(&mut s).frames;
     assert!(matches!(frames[..], [Frame::MaxStreams(f)] if f.maximum == 20), "{frames:?}");
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => 0u64..1200, 1 => 0u64..4000, 1 => any::<u64>().prop_map(|n| n >> 2)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    /// Whatever frames come, and whatever the application does meanwhile: no panic, and what is kept stays bounded.
+    #[test]
+    fn any_frames_at_all(steps in prop::collection::vec((0u8..16, 0u64..44, number(), number(), any::<bool>()), 1..200)) {
+        let mut s = end(ME);
+        s.write(bi(ME, 0), zeroes(400));
+        for (what, id, a, b, flag) in steps {
+            let id = StreamId::from_u64(id);
+            let known = s.table.find(id).is_some();
+            let result = match what {
+                0..=3 => s.on_stream(id, a, flag, zeroes(b.min(300) as usize)),
+                4 => s.on_reset_stream(id, code(1), a),
+                5 => s.on_stop_sending(id, code(1)),
+                6 => s.on_max_stream_data(id, a),
+                7 => s.on_max_streams(id.dir(), a),
+                8 => s.on_stream_data_blocked(id, a),
+                9 => {
+                    s.on_max_data(a);
+                    Ok(())
+                }
+                10 if known => {
+                    match s.read(id) {
+                        Some(RecvChunk::Data(data)) => s.consumed(id, data.len() as u64),
+                        Some(_) => s.release(id),
+                        None => {}
+                    }
+                    Ok(())
+                }
+                11 if known => {
+                    s.stop(id, code(2));
+                    Ok(())
+                }
+                12 if known => {
+                    s.write(id, zeroes(b.min(500) as usize));
+                    Ok(())
+                }
+                13 if known => {
+                    if flag { s.finish(id) } else { s.reset(id, code(3)) }
+                    Ok(())
+                }
+                14 => {
+                    if let Some(packet) = packet(&mut s, 200) {
+                        if flag { acked(&mut s, &packet) } else { lost(&mut s, &packet) }
+                    }
+                    Ok(())
+                }
+                _ => {
+                    events(&mut s);
+                    Ok(())
+                }
+            };
+            prop_assert!(s.len() <= 2 * (10 + 10) + 1);
+            prop_assert!(s.received.received() <= 3000 + s.received.consumed());
+            if let Err(error) = result {
+                prop_assert!([STATE, LIMIT, FINAL_SIZE, FLOW, ENCODING].contains(&error.code));
+                return Ok(());
+            }
+        }
+    }
 }
