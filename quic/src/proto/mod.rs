@@ -18,6 +18,7 @@ pub(crate) mod congestion;
 pub(crate) mod connection;
 pub(crate) mod endpoint;
 pub(crate) mod path;
+pub(crate) mod range_set;
 pub(crate) mod receive;
 pub(crate) mod recovery;
 pub(crate) mod space;

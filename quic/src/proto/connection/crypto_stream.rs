@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::packet::{TransportError, TransportErrorCode as Code};
+use crate::proto::range_set::RangeSet;
 
 /// More gaps than any honest peer makes.
 const MAX_RANGES: usize = 256;
@@ -11,10 +12,10 @@ const MAX_RANGES: usize = 256;
 #[derive(Debug, Default)]
 pub struct CryptoSend {
     data: Vec<u8>,
-    /// Sorted, disjoint, not adjacent: what must be sent, or sent again.
-    to_send: Vec<Range<u64>>,
-    /// The same for what the peer has.
-    acked: Vec<Range<u64>>,
+    /// What must be sent, or sent again.
+    to_send: RangeSet,
+    /// What the peer has.
+    acked: RangeSet,
 }
 
 impl CryptoSend {
@@ -23,7 +24,7 @@ impl CryptoSend {
         if !bytes.is_empty() {
             let start = self.data.len() as u64;
             self.data.extend_from_slice(bytes);
-            insert(&mut self.to_send, start..self.data.len() as u64);
+            self.to_send.insert(start..self.data.len() as u64);
         }
     }
 
@@ -41,26 +42,21 @@ impl CryptoSend {
 
     /// The first `len` bytes of that piece are in a packet.
     pub fn sent(&mut self, len: usize) {
-        if let Some(range) = self.to_send.first_mut() {
-            range.start += len as u64;
-            if range.start >= range.end {
-                self.to_send.remove(0);
-            }
+        if let Some(range) = self.to_send.first() {
+            self.to_send.remove(range.start..range.start + len as u64);
         }
     }
 
     /// The peer has this piece.
     pub fn on_acked(&mut self, piece: Range<u64>) {
-        remove(&mut self.to_send, &piece);
-        insert(&mut self.acked, piece);
+        self.to_send.remove(piece.clone());
+        self.acked.insert(piece);
     }
 
     /// The packet with this piece was lost.
     pub fn on_lost(&mut self, piece: Range<u64>) {
-        insert(&mut self.to_send, piece);
-        for acked in &self.acked {
-            remove(&mut self.to_send, acked);
-        }
+        self.to_send.insert(piece.clone());
+        self.acked.overlapping(piece).for_each(|acked| self.to_send.remove(acked));
     }
 }
 
@@ -70,8 +66,8 @@ pub struct CryptoRecv {
     /// Offset of the first byte of `data`: everything before it was read.
     base: u64,
     data: Vec<u8>,
-    /// What of `data` has arrived, in stream offsets: sorted, disjoint, not adjacent.
-    arrived: Vec<Range<u64>>,
+    /// What of `data` has arrived, in stream offsets.
+    arrived: RangeSet,
 }
 
 impl CryptoRecv {
@@ -100,7 +96,7 @@ impl CryptoRecv {
         if let Some(target) = self.data.get_mut(at..at + fresh.len()) {
             target.copy_from_slice(fresh);
         }
-        insert(&mut self.arrived, offset + skip..end);
+        self.arrived.insert(offset + skip..end);
         if self.arrived.len() > MAX_RANGES {
             return Err(TransportError::new(Code::CRYPTO_BUFFER_EXCEEDED, "too many gaps in TLS data"));
         }
@@ -109,10 +105,10 @@ impl CryptoRecv {
 
     /// Takes what is in order.
     pub fn read(&mut self) -> Option<Vec<u8>> {
-        let first = self.arrived.first().filter(|first| first.start == self.base)?.clone();
+        let first = self.arrived.first().filter(|first| first.start == self.base)?;
         let len = usize::try_from(first.end - first.start).ok()?.min(self.data.len());
         let rest = self.data.split_off(len);
-        self.arrived.remove(0);
+        self.arrived.pop_first();
         self.base = first.end;
         Some(std::mem::replace(&mut self.data, rest))
     }
@@ -128,34 +124,6 @@ impl CryptoRecv {
     pub fn has_unread(&self) -> bool {
         !self.arrived.is_empty()
     }
-}
-
-/// Adds a range to a sorted list of disjoint ranges and merges what touches.
-fn insert(ranges: &mut Vec<Range<u64>>, new: Range<u64>) {
-    if new.is_empty() {
-        return;
-    }
-    let from = ranges.partition_point(|range| range.end < new.start);
-    let to = ranges.partition_point(|range| range.start <= new.end);
-    let mut merged = new;
-    for old in ranges.get(from..to).unwrap_or_default() {
-        merged = merged.start.min(old.start)..merged.end.max(old.end);
-    }
-    ranges.splice(from..to, [merged]);
-}
-
-/// Takes a range out of a sorted list of disjoint ranges.
-fn remove(ranges: &mut Vec<Range<u64>>, gone: &Range<u64>) {
-    let from = ranges.partition_point(|range| range.end <= gone.start);
-    let to = ranges.partition_point(|range| range.start < gone.end);
-    if from >= to {
-        return;
-    }
-    let touched = ranges.get(from..to).unwrap_or_default();
-    let left = touched.first().map(|first| first.start..gone.start);
-    let right = touched.last().map(|last| gone.end..last.end);
-    let rest: Vec<_> = [left, right].into_iter().flatten().filter(|range| !range.is_empty()).collect();
-    ranges.splice(from..to, rest);
 }
 
 #[cfg(test)]

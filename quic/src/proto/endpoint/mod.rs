@@ -1,6 +1,6 @@
 //! Datagrams that belong to no connection yet: what they are, and the stateless answers to them.
 //!
-//! [`classify`] tells where to look a datagram up. What nobody owns either begins a connection ([`Incoming`]) or gets
+//! [`classify`](classify()) tells where to look a datagram up. What nobody owns either begins a connection ([`Incoming`]) or gets
 //! one of the answers of [`answers`], or none.
 
 #![cfg_attr(

@@ -3,7 +3,7 @@
 //! A stream opens all lower ones of its kind with it (RFC 9000 §3.2). Those cost nothing until a frame or the
 //! application names them: they stay ranges.
 
-use super::range_set::RangeSet;
+use crate::proto::range_set::RangeSet;
 
 /// There are never more streams of one kind (RFC 9000 §4.6).
 pub(super) const MAX_STREAMS: u64 = 1 << 60;

@@ -30,7 +30,7 @@ mod ids;
 mod index;
 mod peer;
 mod pins;
-pub(crate) mod range_set;
+
 mod recovery;
 mod recv;
 mod schedule;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::range_set::RangeSet;
+use crate::proto::range_set::RangeSet;
 
 #[derive(Debug, Default)]
 pub(super) struct SendBuffer {

@@ -2,7 +2,7 @@
 //!
 //! [`profile`] decides what may leave at all; [`batch`] fills one GSO batch with datagrams; [`datagram`] coalesces
 //! packets and pads; [`packet`] writes a header and seals; [`schedule`] says which frames go in and in which order;
-//! [`write`] is the one funnel that every frame passes.
+//! [`mod@write`] is the one funnel that every frame passes.
 
 mod batch;
 mod close;
