@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::crypto::tls::TlsConfigError;
 pub use crate::packet::{TransportError, TransportErrorCode};
 use crate::wire::VarInt;
 
@@ -170,6 +171,15 @@ pub enum ConnectError {
     Tls(String),
 }
 
+impl From<TlsConfigError> for ConnectError {
+    fn from(error: TlsConfigError) -> Self {
+        match error {
+            TlsConfigError::InvalidServerName(name) => Self::InvalidServerName(name),
+            other => Self::Tls(other.to_string()),
+        }
+    }
+}
+
 /// Why reading a stream ended other than at its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -188,7 +198,7 @@ pub enum ReadError {
     Connection(#[from] ConnectionError),
 }
 
-/// Why `RecvStream::read_exact` failed.
+/// Why [`RecvStream::read_exact`](crate::RecvStream::read_exact) failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadExactError {
@@ -200,7 +210,7 @@ pub enum ReadExactError {
     Read(#[from] ReadError),
 }
 
-/// Why `RecvStream::read_to_end` failed.
+/// Why [`RecvStream::read_to_end`](crate::RecvStream::read_to_end) failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadToEndError {

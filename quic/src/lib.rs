@@ -1,4 +1,55 @@
 //! Gannet: an async, Tokio-native QUIC endpoint in safe Rust.
+//!
+//! An [`Endpoint`] is a socket and its connections, as client, as server, or both. A [`Connection`] opens and accepts
+//! streams; a [`SendStream`] is an `AsyncWrite`, a [`RecvStream`] an `AsyncRead`.
+//!
+//! ```
+//! use gannet::Endpoint;
+//! use gannet::config::{ClientConfig, ServerConfig};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let certificate = rcgen::generate_simple_self_signed(["localhost".into()])?;
+//! let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
+//! let chain = vec![certificate.cert.der().clone()];
+//! let mut roots = rustls::RootCertStore::empty();
+//! roots.add(certificate.cert.der().clone())?;
+//!
+//! let server = Endpoint::server(
+//!     ServerConfig::with_single_cert(chain, key.into(), &[b"hello"])?,
+//!     "127.0.0.1:0".parse()?,
+//! )?;
+//! let addr = server.local_addr()?;
+//! tokio::spawn(async move {
+//!     let connection = server.accept().await.expect("still open").accept().await?;
+//!     let (mut send, mut recv) = connection.accept_bi().await?;
+//!     let name = recv.read_to_end(1000).await?;
+//!     send.write_all(&[b"hello, ", &name[..]].concat()).await?;
+//!     send.finish().await?;
+//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+//! });
+//!
+//! let client = Endpoint::client("127.0.0.1:0".parse()?)?;
+//! client.set_client_config(ClientConfig::with_roots(roots, &[b"hello"])?);
+//! let connection = client.connect(addr, "localhost")?.await?;
+//! let (mut send, mut recv) = connection.open_bi().await?;
+//! send.write_all(b"gannet").await?;
+//! send.finish().await?;
+//! assert_eq!(recv.read_to_end(1000).await?, b"hello, gannet");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The two walks
+//!
+//! ```text
+//! in:   net ─► driver::endpoint_task ─► routes ─► inbox ─► driver::pump ─► proto::receive ─► proto::streams
+//!           ─► driver::shared::recv ─► RecvStream
+//! out:  SendStream ─► driver::shared::send ─► ready list ─► driver::pump ─► proto::streams ─► proto::transmit
+//!           ─► driver::transmit ─► net
+//! ```
+//!
+//! Without the feature `tokio` (on by default) the crate is the sans-IO protocol core alone.
 
 #[cfg(feature = "tokio")]
 mod api;
@@ -13,6 +64,13 @@ mod packet;
 mod proto;
 mod wire;
 
+#[cfg(feature = "tokio")]
+pub use api::{
+    BiStream, Connecting, Connection, ConnectionStats, Endpoint, EndpointBuilder, EndpointStats, Incoming,
+    IncomingConnections, RecvStream, RetryError, SendStream,
+};
+pub use crypto::tls::{ExportError, HandshakeData};
+pub use crypto::{CipherSuite, ClientHello, InvalidClientHello};
 pub use error::{ClosedStream, ConnectError, ConnectionError, ReadError, WriteError};
 pub use packet::{ConnectionId, Dir, Rng, Side, StreamId, TransportError, TransportErrorCode};
 pub use wire::{VarInt, VarIntBoundsExceeded};

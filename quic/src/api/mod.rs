@@ -1,1 +1,31 @@
-//! The handles an application holds.
+//! The handles an application holds. They hold no protocol: each call works on a small shared part, and the tasks of the
+//! driver do the rest.
+
+mod bi_stream;
+mod connecting;
+mod connection;
+mod endpoint;
+mod incoming;
+mod recv_stream;
+mod send_stream;
+mod wait;
+
+pub use bi_stream::BiStream;
+pub use connecting::Connecting;
+pub use connection::{Connection, ConnectionStats};
+pub use endpoint::{Endpoint, EndpointBuilder, EndpointStats, IncomingConnections};
+pub use incoming::{Incoming, RetryError};
+pub use recv_stream::RecvStream;
+pub use send_stream::SendStream;
+
+/// Handles go wherever the application likes.
+const _: () = {
+    const fn shared<T: Send + Sync + 'static>() {}
+    shared::<Endpoint>();
+    shared::<Incoming>();
+    shared::<Connecting>();
+    shared::<Connection>();
+    shared::<BiStream>();
+    shared::<SendStream>();
+    shared::<RecvStream>();
+};

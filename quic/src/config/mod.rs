@@ -3,16 +3,21 @@
 //! | type | says | shared by |
 //! |---|---|---|
 //! | [`TransportConfig`] | windows, limits, timers of a connection | any number of client and server configurations |
+//! | [`ClientConfig`], [`ServerConfig`] | TLS, and a transport | all connections that an endpoint opens, or accepts |
 //! | [`EndpointConfig`] | connection IDs, admission, buffers | all connections of a socket |
 
 mod connection_id;
 mod endpoint;
+mod peers;
 mod transport;
 
 pub use connection_id::{ConnectionIdGenerator, RandomConnectionIds};
 pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
+pub use peers::{ClientConfig, RetryPolicy, ServerConfig};
 pub use transport::{TransportConfig, TransportConfigBuilder};
 
+pub use crate::crypto::tls::rustls::{RustlsClient, RustlsServer, default_provider};
+pub use crate::crypto::tls::{ClientTls, ServerTls, Session, TlsConfigError};
 pub use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
 
 /// A setting that cannot work.

@@ -21,6 +21,8 @@ use std::task::{Context, Poll};
 use crate::packet::{Buffer, Ecn};
 #[cfg(feature = "tokio")]
 pub use udp::UdpSocket;
+#[cfg(feature = "tokio")]
+pub(crate) use udp::{is_too_long, is_unreachable};
 
 /// A future that a socket hands out.
 pub type SocketFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -259,6 +259,11 @@ pub(crate) fn is_unreachable(kind: io::ErrorKind) -> bool {
     )
 }
 
+/// True if the system takes no datagram, or batch, as long as that.
+pub(crate) fn is_too_long(error: &io::Error) -> bool {
+    quinn_udp::is_msg_size_err(error)
+}
+
 /// Errors of receiving after which receiving goes on.
 fn is_transient(error: &io::Error) -> bool {
     is_unreachable(error.kind())

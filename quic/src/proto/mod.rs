@@ -30,7 +30,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-pub use connection::{ClientArgs, Connection, ConnectionStats, ServerArgs};
+pub use connection::{ClientArgs, Connection, ConnectionStats, EndpointShared, ServerArgs};
 
 use crate::error::ConnectionError;
 use crate::packet::{ConnectionId, FourTuple, ResetToken};

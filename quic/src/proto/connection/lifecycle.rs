@@ -77,6 +77,11 @@ impl Connection {
         self.end(now, close, reason, false, ConnectionError::LocallyClosed);
     }
 
+    /// Gives the connection up without telling the peer.
+    pub fn abort(&mut self, now: Instant, error: ConnectionError) {
+        self.vanish(now, error);
+    }
+
     /// Closes the connection for an error that this end found.
     pub(in crate::proto) fn fail(&mut self, now: Instant, error: TransportError) {
         let close = Some(CloseError::Transport { code: error.code, frame_type: error.frame_type });

@@ -1,0 +1,127 @@
+//! What a connection can tell, and what can be changed about it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use tokio::sync::oneshot;
+
+use super::Connection;
+use crate::api::wait::wait;
+use crate::crypto::tls::{ExportError, HandshakeData};
+use crate::driver::shared::connection::Export;
+use crate::error::ConnectionError;
+use crate::packet::{Dir, Side};
+pub use crate::proto::ConnectionStats;
+
+impl Connection {
+    /// Which end this is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.shared.side
+    }
+
+    /// Tells connections of this process apart; never used again for another.
+    #[must_use]
+    pub fn stable_id(&self) -> u64 {
+        self.shared.stable_id
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.shared.snapshot().path.remote
+    }
+
+    /// Our own address, where the system tells it.
+    #[must_use]
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.shared.snapshot().path.local_ip
+    }
+
+    /// The smoothed round-trip time.
+    #[must_use]
+    pub fn rtt(&self) -> Duration {
+        self.shared.snapshot().rtt
+    }
+
+    /// After how long without a packet the connection is given up; `None` if never.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.shared.snapshot().idle_timeout
+    }
+
+    /// Counters, and the state of the path.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.shared.snapshot().stats
+    }
+
+    /// What the handshake has agreed on.
+    #[must_use]
+    pub fn handshake_data(&self) -> Option<HandshakeData> {
+        self.shared.progress(|progress| progress.handshake_data.clone())
+    }
+
+    /// The certificates that the peer has shown, its own first; `None` if it showed none.
+    #[must_use]
+    pub fn peer_identity(&self) -> Option<Arc<Vec<CertificateDer<'static>>>> {
+        self.shared.progress(|progress| progress.peer_identity.clone())
+    }
+
+    /// Waits until the peer is known to have completed the handshake as well (RFC 9001 §4.1.2).
+    ///
+    /// # Errors
+    /// If the connection ends before.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn handshake_confirmed(&self) -> Result<(), ConnectionError> {
+        let shared = &self.shared;
+        wait(
+            |ticket, cx| shared.poll_progress(ticket, cx, |progress| progress.confirmed.then_some(())),
+            |ticket| shared.cancel_progress(ticket),
+        )
+        .await
+    }
+
+    /// `len` bytes of key material that both ends can compute and nobody else (RFC 8446 §7.5). The task of the connection
+    /// computes them.
+    ///
+    /// # Errors
+    /// If the connection is over, or the length is impossible.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn export_keying_material(
+        &self,
+        len: usize,
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<Vec<u8>, ExportError> {
+        let (answer, answered) = oneshot::channel();
+        let export = Export { len, label: label.to_vec(), context: context.to_vec(), answer };
+        self.shared.command(|commands| commands.exports.push(export));
+        // Whoever closes sets the mark and then drops the requests: one of the two is seen.
+        if self.close_reason().is_some() {
+            return Err(ExportError);
+        }
+        answered.await.unwrap_or(Err(ExportError))
+    }
+
+    /// How many bidirectional streams the peer may have open at once, from now on.
+    pub fn set_max_concurrent_bidi_streams(&self, streams: u64) {
+        self.shared.command(|commands| commands.max_concurrent[Dir::Bi.index()] = Some(streams));
+    }
+
+    /// How many unidirectional streams the peer may have open at once, from now on.
+    pub fn set_max_concurrent_uni_streams(&self, streams: u64) {
+        self.shared.command(|commands| commands.max_concurrent[Dir::Uni.index()] = Some(streams));
+    }
+
+    /// How many bytes of all streams together the peer may send before the application reads them, from now on.
+    pub fn set_receive_window(&self, bytes: u64) {
+        self.shared.command(|commands| commands.receive_window = Some(bytes));
+    }
+}

@@ -1,0 +1,94 @@
+//! Opening streams.
+
+use std::sync::Arc;
+
+use super::Connection;
+use crate::api::wait::wait;
+use crate::api::{RecvStream, SendStream};
+use crate::driver::shared::stream::Stream;
+use crate::error::ConnectionError;
+use crate::packet::Dir;
+
+impl Connection {
+    /// Opens a bidirectional stream, when the peer allows one more. Tasks that wait are served in order.
+    ///
+    /// The peer hears of the stream when something is written on it.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    ///
+    /// # Cancel safety
+    /// Safe: a cancelled call opens nothing.
+    pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
+        let stream = self.open(Dir::Bi).await?;
+        Ok((SendStream::new(stream.clone()), RecvStream::new(stream)))
+    }
+
+    /// Opens a unidirectional stream, when the peer allows one more. Tasks that wait are served in order.
+    ///
+    /// The peer hears of the stream when something is written on it.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    ///
+    /// # Cancel safety
+    /// Safe: a cancelled call opens nothing.
+    pub async fn open_uni(&self) -> Result<SendStream, ConnectionError> {
+        self.open(Dir::Uni).await.map(SendStream::new)
+    }
+
+    /// Opens a bidirectional stream if the peer allows one now; `None` if not.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub fn try_open_bi(&self) -> Result<Option<(SendStream, RecvStream)>, ConnectionError> {
+        let stream = self.try_open(Dir::Bi)?;
+        Ok(stream.map(|stream| (SendStream::new(stream.clone()), RecvStream::new(stream))))
+    }
+
+    /// Opens a unidirectional stream if the peer allows one now; `None` if not.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub fn try_open_uni(&self) -> Result<Option<SendStream>, ConnectionError> {
+        self.try_open(Dir::Uni).map(|stream| stream.map(SendStream::new))
+    }
+
+    async fn open(&self, dir: Dir) -> Result<Arc<Stream>, ConnectionError> {
+        if let Some(stream) = self.try_open(dir)? {
+            return Ok(stream);
+        }
+        let shared = &self.shared;
+        let credit = &shared.open[dir.index()];
+        let mut told = false;
+        let index = wait(
+            |ticket, cx| {
+                let index = credit.poll_open(ticket, cx).map(Ok);
+                // Whoever closes sets the mark and then wakes: one of the two is seen.
+                if let Some(error) = shared.closed() {
+                    return std::task::Poll::Ready(Err(error.clone()));
+                }
+                if index.is_pending() && !std::mem::replace(&mut told, true) {
+                    shared.command(|commands| commands.open_blocked[dir.index()] = true);
+                }
+                index
+            },
+            |ticket| credit.cancel(ticket),
+        )
+        .await?;
+        self.made(dir, index)
+    }
+
+    fn try_open(&self, dir: Dir) -> Result<Option<Arc<Stream>>, ConnectionError> {
+        if let Some(error) = self.shared.closed() {
+            return Err(error.clone());
+        }
+        self.shared.open[dir.index()].try_open().map(|index| self.made(dir, index)).transpose()
+    }
+
+    fn made(&self, dir: Dir, index: u64) -> Result<Arc<Stream>, ConnectionError> {
+        self.shared
+            .open_stream(dir, index)
+            .ok_or_else(|| self.close_reason().unwrap_or(ConnectionError::TaskLost))
+    }
+}

@@ -1,0 +1,328 @@
+//! A socket and all connections over it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::wait::wait;
+use super::{Connecting, Incoming};
+use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
+use crate::driver::endpoint_task::EndpointTask;
+use crate::driver::shared::endpoint::Endpoint as Shared;
+use crate::error::ConnectError;
+use crate::net::{Socket, UdpSocket};
+use crate::packet::Rng;
+use crate::wire::VarInt;
+
+/// A socket and all connections over it, as client, as server, or both at once.
+///
+/// A cheap handle: clones stand for the same endpoint. When the last one is dropped nobody can accept or open
+/// connections any more, but those that exist go on; the socket closes after the last of them.
+///
+/// Must be made within a tokio runtime; its tasks run there.
+///
+/// ```no_run
+/// # async fn example(roots: rustls::RootCertStore) -> Result<(), Box<dyn std::error::Error>> {
+/// use gannet::{Endpoint, config::ClientConfig};
+///
+/// let endpoint = Endpoint::client("[::]:0".parse()?)?;
+/// endpoint.set_client_config(ClientConfig::with_roots(roots, &[b"hq-interop"])?);
+/// let connection = endpoint.connect("192.0.2.1:4433".parse()?, "example.org")?.await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Endpoint {
+    shared: Arc<Shared>,
+}
+
+impl Endpoint {
+    /// An endpoint that only opens connections, with default settings. `addr` is mostly `[::]:0`, for any address of
+    /// either family and any port; where the system has no IPv6, `0.0.0.0` takes its place.
+    ///
+    /// Give it a configuration with [`Endpoint::set_client_config`], or each connection its own.
+    ///
+    /// # Errors
+    /// If the system has no such address, or it is in use.
+    pub fn client(addr: SocketAddr) -> io::Result<Self> {
+        Self::builder().bind(addr)
+    }
+
+    /// An endpoint that accepts connections, with default settings.
+    ///
+    /// # Errors
+    /// If the system has no such address, or it is in use.
+    pub fn server(config: ServerConfig, addr: SocketAddr) -> io::Result<Self> {
+        Self::builder().server(config).bind(addr)
+    }
+
+    /// For all that can be chosen.
+    pub fn builder() -> EndpointBuilder {
+        EndpointBuilder::default()
+    }
+
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.retain();
+        Self { shared }
+    }
+
+    /// Opens a connection to the server at `remote`, whose certificate must name `server_name`.
+    ///
+    /// # Errors
+    /// Where no attempt can be made; see [`ConnectError`].
+    pub fn connect(&self, remote: SocketAddr, server_name: &str) -> Result<Connecting, ConnectError> {
+        let config = self.shared.client().ok_or(ConnectError::NoClientConfig)?;
+        self.connect_with(&config, remote, server_name)
+    }
+
+    /// Opens a connection with settings of its own.
+    ///
+    /// # Errors
+    /// Where no attempt can be made; see [`ConnectError`].
+    pub fn connect_with(
+        &self,
+        config: &ClientConfig,
+        remote: SocketAddr,
+        server_name: &str,
+    ) -> Result<Connecting, ConnectError> {
+        self.shared.connect(config, remote, server_name).map(Connecting::new)
+    }
+
+    /// The next client that wants a connection; `None` once the endpoint is closed.
+    ///
+    /// Any number of tasks may wait.
+    ///
+    /// # Cancel safety
+    /// Safe: no client is lost.
+    pub async fn accept(&self) -> Option<Incoming> {
+        let incoming = &self.shared.incoming;
+        let waiting =
+            wait(|ticket, cx| incoming.poll_pop(ticket, cx), |ticket| incoming.cancel(ticket)).await?;
+        Some(Incoming::new(waiting, self.shared.clone()))
+    }
+
+    /// The same as a [`Stream`](futures_core::Stream).
+    #[must_use]
+    pub fn incoming(&self) -> IncomingConnections {
+        IncomingConnections { endpoint: self.clone(), ticket: None }
+    }
+
+    /// How [`Endpoint::connect`] opens connections from now on.
+    pub fn set_client_config(&self, config: impl Into<Option<ClientConfig>>) {
+        self.shared.set_client(config.into());
+    }
+
+    /// How connections are accepted from now on; with `None` those that come are ignored.
+    pub fn set_server_config(&self, config: impl Into<Option<ServerConfig>>) {
+        self.shared.set_server(config.into());
+    }
+
+    /// The address of the socket.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.shared.socket.local_addr()
+    }
+
+    /// How many connections there are, those that wait for [`Endpoint::accept`] not counted.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.connections()
+    }
+
+    /// What was turned away so far.
+    #[must_use]
+    pub fn stats(&self) -> EndpointStats {
+        let counters = &self.shared.counters;
+        EndpointStats {
+            malformed: counters.malformed.load(Ordering::Relaxed),
+            unknown: counters.unknown.load(Ordering::Relaxed),
+            overflowed: counters.overflowed.load(Ordering::Relaxed),
+            unanswered: counters.unanswered.load(Ordering::Relaxed),
+            turned_away: counters.turned_away.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Closes all connections with this code and reason, refuses those that wait, and takes no new ones. That happens at
+    /// once; the future resolves when the peers have been told, and have had one probe timeout to ask again.
+    ///
+    /// # Cancel safety
+    /// Safe. The endpoint stays closed; closed connections go on answering late datagrams as long as it exists.
+    pub fn close(&self, code: VarInt, reason: &[u8]) -> impl Future<Output = ()> + Send + use<> {
+        self.shared.close(code, &Bytes::copy_from_slice(reason));
+        let endpoint = self.clone();
+        async move {
+            let linger = endpoint.poll_until_idle().await;
+            if let Some(until) = linger {
+                tokio::time::sleep_until(until.into()).await;
+            }
+        }
+    }
+
+    /// Waits until there is no connection. It does not close any.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn wait_idle(&self) {
+        self.poll_until_idle().await;
+    }
+
+    async fn poll_until_idle(&self) -> Option<std::time::Instant> {
+        let shared = &self.shared;
+        wait(|ticket, cx| shared.poll_idle(ticket, cx), |ticket| shared.cancel_idle(ticket)).await
+    }
+}
+
+impl Clone for Endpoint {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.shared.release();
+    }
+}
+
+/// The clients that want a connection, as a [`Stream`](futures_core::Stream). It ends when the endpoint is closed.
+#[derive(Debug)]
+pub struct IncomingConnections {
+    endpoint: Endpoint,
+    ticket: Option<u64>,
+}
+
+impl futures_core::Stream for IncomingConnections {
+    type Item = Incoming;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        let Self { endpoint, ticket } = &mut *self;
+        let shared = &endpoint.shared;
+        shared.incoming.poll_pop(ticket, cx).map(|waiting| Some(Incoming::new(waiting?, shared.clone())))
+    }
+}
+
+impl Drop for IncomingConnections {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.endpoint.shared.incoming.cancel(ticket);
+        }
+    }
+}
+
+/// What an endpoint has turned away. Counts begin at 0 with the endpoint.
+#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Datagrams that are not QUIC, cannot be opened, or come from port 0.
+    pub malformed: u64,
+    /// Datagrams of connections that nobody knows.
+    pub unknown: u64,
+    /// Datagrams for which a connection had no room.
+    pub overflowed: u64,
+    /// Stateless answers that were due and not given, because there were too many.
+    pub unanswered: u64,
+    /// Clients refused, or asked to come again, because there were too many.
+    pub turned_away: u64,
+}
+
+/// Builds an [`Endpoint`].
+#[derive(Debug, Default)]
+#[must_use]
+pub struct EndpointBuilder {
+    config: EndpointConfig,
+    client: Option<ClientConfig>,
+    server: Option<ServerConfig>,
+}
+
+impl EndpointBuilder {
+    /// Replaces the settings of the endpoint itself.
+    pub fn config(mut self, config: EndpointConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How connections are opened.
+    pub fn client(mut self, config: ClientConfig) -> Self {
+        self.client = Some(config);
+        self
+    }
+
+    /// How connections are accepted.
+    pub fn server(mut self, config: ServerConfig) -> Self {
+        self.server = Some(config);
+        self
+    }
+
+    /// Binds a UDP socket to `addr`. An unspecified IPv6 address stands for IPv4 as well.
+    ///
+    /// # Errors
+    /// If the system has no such address, or it is in use.
+    pub fn bind(self, addr: SocketAddr) -> io::Result<Endpoint> {
+        let socket = match UdpSocket::bind(addr) {
+            Err(error) if addr.ip().is_unspecified() && addr.is_ipv6() => {
+                tracing::debug!(%error, "no IPv6: IPv4 alone");
+                UdpSocket::bind(([0, 0, 0, 0], addr.port()).into())?
+            }
+            result => result?,
+        };
+        self.udp_socket(socket)
+    }
+
+    /// Takes over a UDP socket that is bound already.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn udp_socket(self, socket: std::net::UdpSocket) -> io::Result<Endpoint> {
+        let socket = UdpSocket::new(socket, self.config.gso)?;
+        let (receive, send) = (self.config.socket_receive_buffer, self.config.socket_send_buffer);
+        let granted = socket.enlarge_buffers(receive, send);
+        tracing::info!(
+            addr = ?socket.local_addr().ok(),
+            receive_buffer = granted.receive,
+            send_buffer = granted.send,
+            segments = socket.max_send_segments(),
+            "socket bound"
+        );
+        if granted.receive < receive || granted.send < send {
+            tracing::warn!(
+                receive,
+                send,
+                granted_receive = granted.receive,
+                granted_send = granted.send,
+                "the system grants smaller socket buffers than asked for; on Linux see net.core.rmem_max and wmem_max"
+            );
+        }
+        self.socket(Arc::new(socket))
+    }
+
+    /// Uses any [`Socket`], for example one of a simulated network.
+    ///
+    /// # Errors
+    /// If the system has no randomness to give.
+    pub fn socket(self, socket: Arc<dyn Socket>) -> io::Result<Endpoint> {
+        let seed = match &self.config.rng_seed {
+            Some(seed) => seed.0,
+            None => random_seed()?,
+        };
+        let shared = Arc::new(Shared::new(self.config, socket, Rng::from_seed(seed)));
+        shared.set_client(self.client);
+        shared.set_server(self.server);
+        let endpoint = Endpoint::new(shared.clone());
+        shared.spawn(EndpointTask::new(shared.clone()));
+        Ok(endpoint)
+    }
+}
+
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
+        .map_err(|_| io::Error::other("the system's random generator failed"))?;
+    Ok(seed)
+}

@@ -1,0 +1,203 @@
+//! The receiving half of a stream.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::driver::shared::recv::{Fill, RecvEnd};
+use crate::driver::shared::stream::{RECV, Stream, StreamRef};
+use crate::error::{ClosedStream, ReadError, ReadExactError, ReadToEndError};
+use crate::packet::StreamId;
+use crate::wire::VarInt;
+
+/// The receiving half of a stream.
+///
+/// What has arrived in order is handed out as slices of the receive buffers ([`RecvStream::read_chunk`]) or copied
+/// ([`RecvStream::read`], `AsyncRead`). Reading gives the peer credit to send more.
+///
+/// Dropping it before the end asks the peer to stop, with code 0.
+pub struct RecvStream {
+    stream: StreamRef,
+    /// Taken out of the shared part, and not handed to the application yet.
+    local: VecDeque<Bytes>,
+}
+
+impl RecvStream {
+    pub(super) fn new(stream: Arc<Stream>) -> Self {
+        Self { stream: StreamRef::new(stream), local: VecDeque::new() }
+    }
+
+    /// The number of the stream.
+    #[must_use]
+    pub fn id(&self) -> StreamId {
+        self.stream.id
+    }
+
+    /// Reads some data into `buf`, and returns how many bytes; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// [`ReadError`], if the stream was reset or stopped, or the connection ended before the end came.
+    ///
+    /// # Cancel safety
+    /// Safe: a cancelled call has read nothing.
+    pub async fn read(&mut self, buf: &mut [u8]) -> Result<Option<usize>, ReadError> {
+        let mut buf = ReadBuf::new(buf);
+        if buf.capacity() == 0 {
+            return Ok(Some(0));
+        }
+        poll_fn(|cx| self.poll_read_some(cx, &mut buf)).await?;
+        let read = buf.filled().len();
+        Ok((read > 0).then_some(read))
+    }
+
+    /// Fills all of `buf`.
+    ///
+    /// # Errors
+    /// [`ReadExactError`], if the stream ends before, or cannot be read.
+    ///
+    /// # Cancel safety
+    /// Not safe: what a cancelled call has read is in `buf`, and nobody knows how much that is.
+    pub async fn read_exact(&mut self, buf: &mut [u8]) -> Result<(), ReadExactError> {
+        let mut buf = ReadBuf::new(buf);
+        while buf.remaining() > 0 {
+            let before = buf.filled().len();
+            poll_fn(|cx| self.poll_read_some(cx, &mut buf)).await?;
+            if buf.filled().len() == before {
+                return Err(ReadExactError::FinishedEarly(before));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next bytes, at most `max`, without copying; `None` at the end of the stream.
+    ///
+    /// A small chunk can keep a larger buffer in memory; copy it if it is kept for long.
+    ///
+    /// # Errors
+    /// [`ReadError`], if the stream was reset or stopped, or the connection ended before the end came.
+    ///
+    /// # Cancel safety
+    /// Safe: a cancelled call has read nothing.
+    pub async fn read_chunk(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        poll_fn(|cx| self.poll_read_chunk(cx, max)).await
+    }
+
+    /// The form of [`RecvStream::read_chunk`] for hand-written futures.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_read_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        if !ready!(self.poll_fill(cx))? {
+            return Poll::Ready(Ok(None));
+        }
+        let chunk = self.take(max.max(1));
+        self.stream.count_read(chunk.len() as u64);
+        Poll::Ready(Ok(Some(chunk)))
+    }
+
+    /// Reads all the rest of the stream, which may have at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`ReadToEndError`], if it is longer, or cannot be read. What was read is lost.
+    ///
+    /// # Cancel safety
+    /// Not safe: what a cancelled call has read is lost.
+    pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadToEndError> {
+        let mut all = Vec::new();
+        while let Some(chunk) = self.read_chunk(usize::MAX).await? {
+            if chunk.len() > limit - all.len() {
+                return Err(ReadToEndError::TooLong);
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all)
+    }
+
+    /// Asks the peer to send no more, with a code of the application's, and throws away what has arrived.
+    ///
+    /// # Errors
+    /// [`ClosedStream`], if the stream was stopped before, or read to its end.
+    pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        let shared = self.stream.recv.stop(code).ok_or(ClosedStream)?;
+        let local: u64 = self.local.drain(..).map(|chunk| chunk.len() as u64).sum();
+        self.stream.count_read(shared + local);
+        self.stream.tell(RECV);
+        Ok(())
+    }
+
+    /// Makes sure that `local` is not empty; false at the end of the stream.
+    fn poll_fill(&mut self, cx: &Context<'_>) -> Poll<Result<bool, ReadError>> {
+        if !self.local.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let (fill, news) = ready!(self.stream.recv.poll_fill(&mut self.local, cx));
+        if news {
+            self.stream.tell(RECV);
+        }
+        Poll::Ready(match fill {
+            Fill::Data => Ok(true),
+            Fill::End(RecvEnd::Fin) => Ok(false),
+            Fill::End(RecvEnd::Reset(code)) => Err(ReadError::Reset(code)),
+            Fill::Stopped => Err(ReadError::ClosedStream),
+            Fill::Lost => Err(self.stream.lost().into()),
+        })
+    }
+
+    /// Takes up to `max` bytes off the front.
+    fn take(&mut self, max: usize) -> Bytes {
+        match self.local.front_mut() {
+            Some(front) if front.len() > max => front.split_to(max),
+            _ => self.local.pop_front().unwrap_or_default(),
+        }
+    }
+
+    /// Copies what is there into `buf`; nothing, if the stream has ended.
+    fn poll_read_some(&mut self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<(), ReadError>> {
+        if !ready!(self.poll_fill(cx))? {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        while buf.remaining() > 0 && !self.local.is_empty() {
+            buf.put_slice(&self.take(buf.remaining()));
+        }
+        self.stream.count_read((buf.filled().len() - before) as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for RecvStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_read_some(cx, buf).map_err(Into::into)
+    }
+}
+
+impl Drop for RecvStream {
+    fn drop(&mut self) {
+        // Refused if it was stopped before, or read to its end.
+        let _ = self.stop(VarInt::default());
+    }
+}
+
+impl fmt::Debug for RecvStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvStream").field("id", &self.id()).finish_non_exhaustive()
+    }
+}

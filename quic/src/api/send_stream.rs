@@ -1,0 +1,273 @@
+//! The sending half of a stream.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+
+use super::wait::wait;
+use crate::driver::shared::send::{SendEnd, SendOutcome};
+use crate::driver::shared::stream::{SEND, Stream, StreamRef};
+use crate::error::{ClosedStream, ConnectionError, WriteError};
+use crate::packet::StreamId;
+use crate::wire::VarInt;
+
+/// The most that one call copies, and the size that buffers for small writes grow to, bytes.
+const MAX_CHUNK: usize = 64 << 10;
+
+/// The first buffer for small writes, bytes.
+const MIN_CHUNK: usize = 1 << 10;
+
+/// The sending half of a stream.
+///
+/// Writing copies data into buffers that the connection sends from, and never waits for packets to be built. It waits
+/// when as much as the stream may have under way is not acknowledged yet.
+///
+/// End it with [`SendStream::finish`] (or `shutdown` of tokio's `AsyncWriteExt`, which does not wait for the peer).
+/// Dropping it without resets the stream with code 0; dropping it afterwards never loses anything.
+pub struct SendStream {
+    stream: StreamRef,
+    /// What is left of the buffer that small writes go into.
+    spare: BytesMut,
+    /// Size of the next such buffer, bytes.
+    next_chunk: usize,
+    /// Our place among the writers that wait for the connection's budget.
+    ticket: Option<u64>,
+}
+
+impl SendStream {
+    pub(super) fn new(stream: Arc<Stream>) -> Self {
+        Self { stream: StreamRef::new(stream), spare: BytesMut::new(), next_chunk: 0, ticket: None }
+    }
+
+    /// The number of the stream.
+    #[must_use]
+    pub fn id(&self) -> StreamId {
+        self.stream.id
+    }
+
+    /// Writes some of `data`, at most 64 KiB, and returns how many bytes.
+    ///
+    /// # Errors
+    /// [`WriteError`], if the stream or the connection has ended.
+    ///
+    /// # Cancel safety
+    /// Safe: a cancelled call has written nothing.
+    pub async fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        poll_fn(|cx| self.poll_write_some(cx, data)).await
+    }
+
+    /// Writes all of `data`.
+    ///
+    /// # Errors
+    /// [`WriteError`], if the stream or the connection has ended; an unknown part was written.
+    ///
+    /// # Cancel safety
+    /// Not safe: a cancelled call has written an unknown part.
+    pub async fn write_all(&mut self, mut data: &[u8]) -> Result<(), WriteError> {
+        while !data.is_empty() {
+            let written = self.write(data).await?;
+            data = data.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Writes all of `chunk` without copying it.
+    ///
+    /// # Errors
+    /// [`WriteError`], if the stream or the connection has ended; an unknown part was written.
+    ///
+    /// # Cancel safety
+    /// Not safe: a cancelled call has written an unknown part. [`SendStream::poll_write_chunk`] tells which.
+    pub async fn write_chunk(&mut self, mut chunk: Bytes) -> Result<(), WriteError> {
+        while !chunk.is_empty() {
+            poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes some of `chunk` without copying, and takes that off its front.
+    ///
+    /// # Errors
+    /// [`WriteError`], if the stream or the connection has ended.
+    pub fn poll_write_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<usize, WriteError>> {
+        let granted = ready!(self.poll_reserve(cx, chunk.len()))?;
+        if granted > 0 {
+            self.stream.send.push(chunk.split_to(granted));
+            self.stream.tell(SEND);
+        }
+        Poll::Ready(Ok(granted))
+    }
+
+    /// Ends the stream: FIN follows what was written. That is done when this returns; the future resolves when the peer
+    /// has acknowledged everything.
+    ///
+    /// # Errors
+    /// [`WriteError`], if the peer stopped the stream, this end reset it, or the connection ended before everything was
+    /// acknowledged.
+    ///
+    /// # Cancel safety
+    /// Safe: the stream stays finished, and may be finished again.
+    pub fn finish(&mut self) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
+        let queued = self.queue_fin();
+        let stream = self.stream.clone();
+        async move {
+            queued?;
+            match outcome(&stream).await {
+                SendOutcome::Delivered => Ok(()),
+                SendOutcome::Reset => Err(WriteError::ClosedStream),
+                SendOutcome::Stopped(code) => Err(WriteError::Stopped(code)),
+                SendOutcome::Lost => Err(stream.lost().into()),
+            }
+        }
+    }
+
+    fn queue_fin(&self) -> Result<(), WriteError> {
+        match self.stream.end_send(SendEnd::Fin) {
+            // Finished before, or reset: the outcome tells which.
+            Err(WriteError::ClosedStream) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Abandons the stream at once, with a code of the application's. What the peer has not got is lost.
+    ///
+    /// # Errors
+    /// [`ClosedStream`], if it was reset before, or the peer has acknowledged everything.
+    pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        self.stream.end_send(SendEnd::Reset(code)).map_err(|_| ClosedStream)
+    }
+
+    /// Resolves when the peer wants no more of the stream, with its code; `None` if it came to another end: the peer has
+    /// acknowledged everything, or this end reset it. The future does not borrow the stream.
+    ///
+    /// # Errors
+    /// If the connection ends before.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn stopped(&self) -> impl Future<Output = Result<Option<VarInt>, ConnectionError>> + Send + use<> {
+        let stream = self.stream.clone();
+        async move {
+            match outcome(&stream).await {
+                SendOutcome::Stopped(code) => Ok(Some(code)),
+                SendOutcome::Delivered | SendOutcome::Reset => Ok(None),
+                SendOutcome::Lost => Err(stream.lost()),
+            }
+        }
+    }
+
+    /// Streams of higher priority send first, those of equal priority in turns. 0 at first.
+    ///
+    /// # Errors
+    /// [`ClosedStream`], if the stream has ended.
+    pub fn set_priority(&mut self, priority: i32) -> Result<(), ClosedStream> {
+        self.stream.send.set_priority(priority).map_err(|_| ClosedStream)?;
+        self.stream.tell(SEND);
+        Ok(())
+    }
+
+    fn poll_reserve(&mut self, cx: &Context<'_>, want: usize) -> Poll<Result<usize, WriteError>> {
+        if want == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let granted = ready!(self.stream.poll_reserve(want as u64, &mut self.ticket, Some(cx)))?;
+        Poll::Ready(Ok(usize::try_from(granted).unwrap_or(want)))
+    }
+
+    fn poll_write_some(&mut self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
+        let granted = ready!(self.poll_reserve(cx, data.len().min(MAX_CHUNK)))?;
+        self.put(data.get(..granted).unwrap_or(data));
+        if granted > 0 {
+            self.stream.tell(SEND);
+        }
+        Poll::Ready(Ok(granted))
+    }
+
+    /// Copies data that was promised room: large ones into a chunk of their own, small ones into one they share.
+    fn put(&mut self, data: &[u8]) {
+        if self.spare.capacity() < data.len() {
+            let large = data.len() >= self.next_chunk;
+            self.next_chunk = (2 * self.next_chunk.max(data.len())).clamp(MIN_CHUNK, MAX_CHUNK);
+            if large {
+                return self.stream.send.push(Bytes::copy_from_slice(data));
+            }
+            self.spare = BytesMut::with_capacity(self.next_chunk);
+        }
+        self.spare.extend_from_slice(data);
+        self.stream.send.push_part(self.spare.split());
+    }
+}
+
+async fn outcome(stream: &StreamRef) -> SendOutcome {
+    let half = &stream.send;
+    wait(|ticket, cx| half.poll_outcome(ticket, cx), |ticket| half.cancel(ticket)).await
+}
+
+impl AsyncWrite for SendStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_some(cx, data).map_err(Into::into)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let total = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        let granted = ready!(self.poll_reserve(cx, total.min(MAX_CHUNK)))?;
+        let mut left = granted;
+        for slice in slices {
+            let part = slice.get(..left).unwrap_or(slice);
+            if !part.is_empty() {
+                self.put(part);
+            }
+            left -= part.len();
+        }
+        if granted > 0 {
+            self.stream.tell(SEND);
+        }
+        Poll::Ready(Ok(granted))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Does nothing: the connection sends as soon as it can.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Queues FIN and returns; the data are safe from then on, as long as the connection lives.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.queue_fin().map_err(Into::into))
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.stream.connection.pool.cancel(ticket);
+        }
+        if self.stream.send.is_open() {
+            // Refused only if the stream has ended meanwhile.
+            let _ = self.stream.end_send(SendEnd::Reset(VarInt::default()));
+        }
+    }
+}
+
+impl fmt::Debug for SendStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendStream").field("id", &self.id()).finish_non_exhaustive()
+    }
+}

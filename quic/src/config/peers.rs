@@ -1,0 +1,108 @@
+//! How connections are opened, and how they are accepted: TLS and the transport together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::TransportConfig;
+use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
+use crate::crypto::tls::{ClientTls, ServerTls, TlsConfigError};
+use crate::packet::VERSION_1;
+
+/// How an endpoint opens connections.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    pub(crate) tls: Arc<dyn ClientTls>,
+    pub(crate) transport: Arc<TransportConfig>,
+    pub(crate) version: u32,
+}
+
+impl ClientConfig {
+    /// With TLS of your own making, for example a [`RustlsClient`], and the default transport.
+    pub fn new(tls: impl ClientTls + 'static) -> Self {
+        Self { tls: Arc::new(tls), transport: Arc::default(), version: VERSION_1 }
+    }
+
+    /// Trusts `roots`, shows no certificate, and speaks the application protocols `alpn`, best first.
+    ///
+    /// # Errors
+    /// If `alpn` is empty.
+    pub fn with_roots(roots: impl Into<Arc<RootCertStore>>, alpn: &[&[u8]]) -> Result<Self, TlsConfigError> {
+        RustlsClient::with_roots(roots, alpn).map(Self::new)
+    }
+
+    /// Replaces the transport's settings.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Into<Arc<TransportConfig>>) -> Self {
+        self.transport = transport.into();
+        self
+    }
+}
+
+/// When clients have to prove that they receive at their address before anything is spent on them.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum RetryPolicy {
+    /// Only when the queue of incoming connections is full. It saves a round trip.
+    #[default]
+    Never,
+    /// Always: each handshake takes one round trip more (RFC 9000 §8.1.2).
+    Always,
+}
+
+/// How an endpoint accepts connections.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    pub(crate) tls: Arc<dyn ServerTls>,
+    pub(crate) transport: Arc<TransportConfig>,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) retry_token_lifetime: Duration,
+}
+
+impl ServerConfig {
+    /// With TLS of your own making, for example a [`RustlsServer`], and the default transport.
+    pub fn new(tls: impl ServerTls + 'static) -> Self {
+        Self {
+            tls: Arc::new(tls),
+            transport: Arc::default(),
+            retry: RetryPolicy::default(),
+            retry_token_lifetime: Duration::from_secs(15),
+        }
+    }
+
+    /// Shows one certificate chain, its own certificate first, asks clients for none, and speaks the application
+    /// protocols `alpn`, best first.
+    ///
+    /// # Errors
+    /// If key and certificate do not fit, or `alpn` is empty.
+    pub fn with_single_cert(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        alpn: &[&[u8]],
+    ) -> Result<Self, TlsConfigError> {
+        RustlsServer::with_single_cert(chain, key, alpn).map(Self::new)
+    }
+
+    /// Replaces the transport's settings.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Into<Arc<TransportConfig>>) -> Self {
+        self.transport = transport.into();
+        self
+    }
+
+    /// Whether clients are asked to come again with a token that proves their address. Default never.
+    #[must_use]
+    pub fn use_retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// How long such a token is good for. Default 15 s.
+    #[must_use]
+    pub fn retry_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.retry_token_lifetime = lifetime;
+        self
+    }
+}

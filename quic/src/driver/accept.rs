@@ -1,0 +1,98 @@
+//! Connections that come in, from their first Initial to the application's decision.
+
+use std::sync::Arc;
+
+use super::connection_task::ConnectionTask;
+use super::ending::Ending;
+use super::inbox::Inbox;
+use super::routes::Entries;
+use super::shared::connection::{Connection, ConnectionRef};
+use super::shared::endpoint::Endpoint;
+use crate::config::ServerConfig;
+use crate::error::ConnectionError;
+use crate::net::Transmit;
+use crate::packet::{FourTuple, Side};
+use crate::proto::endpoint::{self, Incoming};
+
+/// A client that waits for a decision. What it sends meanwhile collects in the inbox.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Its first Initial.
+    pub incoming: Incoming,
+    /// The datagrams after it.
+    pub inbox: Arc<Inbox>,
+}
+
+impl Waiting {
+    /// Moves what has come meanwhile to the first Initial.
+    pub fn absorb(&mut self) {
+        let mut bursts = std::collections::VecDeque::new();
+        self.inbox.take(&mut bursts, 0);
+        let weight: usize = bursts.iter().map(super::inbox::weight).sum();
+        bursts.into_iter().for_each(|burst| self.incoming.absorb(burst));
+        self.inbox.take(&mut std::collections::VecDeque::new(), weight);
+    }
+
+    /// Makes a connection of it.
+    pub fn accept(
+        mut self,
+        endpoint: &Arc<Endpoint>,
+        config: Arc<ServerConfig>,
+    ) -> Result<ConnectionRef, ConnectionError> {
+        self.absorb();
+        let Self { incoming, inbox } = self;
+        let path = incoming.path();
+        let shared = Connection::new(Side::Server, inbox.clone(), &config.transport, path);
+        let handle = ConnectionRef::new(shared.clone());
+        if !endpoint.register(&shared, None) {
+            Self { incoming, inbox }.refuse(endpoint);
+            return Err(ConnectionError::LocallyClosed);
+        }
+        inbox.set_limit(Inbox::limit(&config.transport));
+        let initial = Some((path.remote, incoming.dcid()));
+        let ending = Ending::new(endpoint.clone(), shared, Entries { initial, ..Entries::default() });
+        endpoint.spawn(ConnectionTask::serve(incoming, config, ending));
+        Ok(handle)
+    }
+
+    /// Tells the client that there will be no connection.
+    pub fn refuse(self, endpoint: &Endpoint) {
+        answer(endpoint, self.incoming.path(), &endpoint::refuse(&self.incoming));
+        self.ignore(endpoint);
+    }
+
+    /// Asks the client to come again with a token that proves its address. Gives it back if it has done so already.
+    pub fn retry(self, endpoint: &Endpoint) -> Option<Self> {
+        let mut rng = endpoint.fork_rng();
+        let ids = &*endpoint.core.connection_ids;
+        match endpoint::retry(&self.incoming, super::wall_clock(), &endpoint.tokens, ids, &mut rng) {
+            Some(retry) => {
+                answer(endpoint, self.incoming.path(), &retry);
+                self.ignore(endpoint);
+                None
+            }
+            None => Some(self),
+        }
+    }
+
+    /// Forgets the client without a word.
+    pub fn ignore(self, endpoint: &Endpoint) {
+        let Self { incoming, inbox } = self;
+        endpoint.routes.remove_initial(&inbox, incoming.path().remote, incoming.dcid());
+        inbox.close();
+    }
+}
+
+/// Sends an answer that belongs to no connection. It never waits: what the socket has no room for is lost.
+pub fn answer(endpoint: &Endpoint, path: FourTuple, datagram: &[u8]) {
+    let transmit = Transmit {
+        remote: path.remote,
+        local_ip: path.local_ip,
+        ecn: None,
+        contents: datagram,
+        segment_size: datagram.len(),
+    };
+    if let Err(error) = endpoint.socket.try_send(&transmit) {
+        tracing::debug!(%error, remote = %path.remote, "a stateless answer was not sent");
+    }
+}

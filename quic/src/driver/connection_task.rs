@@ -1,0 +1,90 @@
+//! The task of one connection. It owns the protocol's state by value; nobody else ever sees it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::ending::Ending;
+use super::shared::stream::Stream;
+use super::timer::Timer;
+use super::transmit::Transmitter;
+use crate::config::ServerConfig;
+use crate::error::ConnectionError;
+use crate::packet::{Burst, TransportError, TransportErrorCode};
+use crate::proto::endpoint::Incoming;
+use crate::proto::{self, ServerArgs};
+
+/// Drives a connection until it is over; what it does in a turn is in [`pump`](super::pump).
+pub struct ConnectionTask {
+    pub(super) connection: proto::Connection,
+    pub(super) ending: Ending,
+    pub(super) transmitter: Transmitter,
+    pub(super) timer: Timer,
+    /// When the protocol wants to be called again.
+    pub(super) deadline: Option<Instant>,
+    /// Datagrams taken out of the inbox.
+    pub(super) arrived: VecDeque<Burst>,
+    /// Weight of those that are done with.
+    pub(super) processed: usize,
+    /// The most that the application may have under way, bytes.
+    pub(super) send_budget: u64,
+    /// The application was told that the connection is over.
+    pub(super) over: bool,
+    pub(super) scratch: Scratch,
+}
+
+/// Lists that are filled and emptied within a turn; empty ones are swapped for full ones.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub opened: Vec<Arc<Stream>>,
+    pub news: Vec<Arc<Stream>>,
+    pub chunks: VecDeque<Bytes>,
+}
+
+impl ConnectionTask {
+    /// Drives `connection`.
+    pub fn new(connection: proto::Connection, ending: Ending, send_budget: u64) -> Self {
+        Self {
+            connection,
+            transmitter: Transmitter::new(ending.endpoint.socket.clone()),
+            ending,
+            timer: Timer::default(),
+            deadline: None,
+            arrived: VecDeque::new(),
+            processed: 0,
+            send_budget,
+            over: false,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Answers a client. TLS begins here, in the task of the connection and not in that of whoever accepted it.
+    pub async fn serve(incoming: Incoming, config: Arc<ServerConfig>, ending: Ending) {
+        let args = ServerArgs {
+            tls: &*config.tls,
+            config: config.transport.clone(),
+            endpoint: &ending.endpoint.core,
+            rng: ending.endpoint.fork_rng(),
+        };
+        match proto::Connection::server(super::now(), incoming, args) {
+            Ok(connection) => Self::new(connection, ending, config.transport.send_budget).await,
+            Err(error) => {
+                tracing::error!(%error, "the TLS configuration does not work");
+                let error = TransportError::new(TransportErrorCode::INTERNAL_ERROR, format!("TLS: {error}"));
+                ending.shared.mark_closed(ConnectionError::local(error));
+            }
+        }
+    }
+}
+
+impl Future for ConnectionTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.turn(cx)
+    }
+}

@@ -1,0 +1,80 @@
+//! How a connection ends, whether it is closed, its task panics, or the runtime drops it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::routes::Entries;
+use super::shared::connection::Connection;
+use super::shared::endpoint::Endpoint;
+use super::shared::stream::Stream;
+use crate::error::ConnectionError;
+use crate::packet::StreamId;
+use crate::proto::Tombstone;
+
+/// What the task knows of a stream.
+#[derive(Debug)]
+pub struct StreamEntry {
+    /// What it shares with the handles.
+    pub stream: Arc<Stream>,
+    /// Nothing more will happen to the sending half.
+    pub send_done: bool,
+    /// Nothing more will happen to the receiving half.
+    pub recv_done: bool,
+}
+
+/// Everything that others wait for, or that others find a connection by. Dropping it lets go of all of it: handles learn
+/// that the connection is over, datagrams go elsewhere. So a panic in one task harms no other.
+#[derive(Debug)]
+pub struct Ending {
+    /// What the endpoint shares.
+    pub endpoint: Arc<Endpoint>,
+    /// What the handles share.
+    pub shared: Arc<Connection>,
+    /// The routes that lead here.
+    pub entries: Entries,
+    /// All streams that the task has met.
+    pub streams: HashMap<StreamId, StreamEntry, foldhash::fast::RandomState>,
+    linger: Option<Instant>,
+}
+
+impl Ending {
+    /// The end of a connection that has not begun.
+    pub fn new(endpoint: Arc<Endpoint>, shared: Arc<Connection>, entries: Entries) -> Self {
+        Self { endpoint, shared, entries, streams: HashMap::default(), linger: None }
+    }
+
+    /// Leaves a tombstone in place of the routes.
+    pub fn bury(&mut self, now: Instant, tombstone: Tombstone) {
+        let entries = std::mem::take(&mut self.entries);
+        let Tombstone { close, path, until } = tombstone;
+        // Three PTO are left; the peer's answer takes one.
+        self.linger = Some(now + until.saturating_duration_since(now) / 3);
+        if self.endpoint.routes.bury(&self.shared.inbox, entries, close, path, until) {
+            self.endpoint.signal.set();
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        shared.mark_closed(ConnectionError::TaskLost);
+        shared.inbox.close();
+        for entry in self.streams.values() {
+            entry.stream.on_lost();
+        }
+        for stream in shared.ready.close() {
+            stream.on_lost();
+        }
+        for queue in &shared.accepted {
+            queue.finish();
+            if !shared.is_held() {
+                drop(queue.close());
+            }
+        }
+        drop(shared.take_commands());
+        self.endpoint.routes.remove_all(&shared.inbox, &self.entries);
+        self.endpoint.forget(shared, self.linger);
+    }
+}

@@ -1,0 +1,317 @@
+//! The task of a socket: receives, hands datagrams to the connections they belong to, and gives the stateless answers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::accept::{Waiting, answer};
+use super::inbox::Inbox;
+use super::routes::Route;
+use super::shared::endpoint::{Counters, Endpoint};
+use super::timer::Timer;
+use crate::config::{RetryPolicy, ServerConfig};
+use crate::net::{RecvMeta, SocketFuture, Unreachable};
+use crate::packet::{Buffer, Burst, ConnectionId, FourTuple, ResetToken, Rng, SocketId};
+use crate::proto::endpoint::{Class, Incoming, Rejected, classify, stateless_reset, version_negotiation};
+
+/// Buffers filled by one system call.
+const SLOTS: usize = 32;
+
+/// What is shorter is copied out of its buffer, bytes.
+const MIN_BURST: usize = 4096;
+
+/// How often errors are forgiven that switched segmentation offload off.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Owns the receiving half of a socket.
+pub struct EndpointTask {
+    endpoint: Arc<Endpoint>,
+    slots: Vec<Buffer>,
+    meta: [RecvMeta; SLOTS],
+    rng: Rng,
+    answers: Allowance,
+    unreachable: SocketFuture<Unreachable>,
+    timer: Timer,
+    /// When errors that switched offload off are forgiven.
+    recover_at: Instant,
+}
+
+impl EndpointTask {
+    /// Serves the endpoint's socket.
+    pub fn new(endpoint: Arc<Endpoint>) -> Self {
+        let now = super::now();
+        Self {
+            slots: Vec::with_capacity(SLOTS),
+            meta: [RecvMeta::default(); SLOTS],
+            rng: endpoint.fork_rng(),
+            answers: Allowance::new(now, endpoint.config.stateless_answers_per_second),
+            unreachable: endpoint.socket.clone().unreachable(),
+            timer: Timer::default(),
+            recover_at: now + RECOVERY_INTERVAL,
+            endpoint,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.endpoint.signal.clear(cx.waker());
+        while let Poll::Ready(report) = self.unreachable.as_mut().poll(cx) {
+            self.endpoint.on_unreachable(report);
+            self.unreachable = self.endpoint.socket.clone().unreachable();
+        }
+        while self.slots.len() < SLOTS {
+            self.slots.push(self.endpoint.rx_pool.take());
+        }
+        let received = self.endpoint.socket.poll_recv(cx, &mut self.slots, &mut self.meta);
+        let now = super::now();
+        match received {
+            Poll::Ready(Ok(filled)) => {
+                for slot in 0..filled {
+                    self.route_slot(now, slot);
+                }
+                // The connections come first: what they got is still in the cache.
+                cx.waker().wake_by_ref();
+            }
+            Poll::Ready(Err(error)) => {
+                tracing::error!(%error, "the socket is of no use any more");
+                return Poll::Ready(());
+            }
+            Poll::Pending => {}
+        }
+        if now >= self.recover_at {
+            self.endpoint.socket.recover();
+            self.recover_at = now + RECOVERY_INTERVAL;
+        }
+        let next = self.endpoint.routes.expire(now);
+        if self.endpoint.is_done() {
+            return Poll::Ready(());
+        }
+        if self.timer.poll(next, cx) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Takes a filled buffer apart into runs of one connection ID.
+    fn route_slot(&mut self, now: Instant, slot: usize) {
+        let meta = self.meta[slot];
+        let RecvMeta { remote, local_ip, ecn, len, segment_size } = meta;
+        let data = self.slots[slot].as_ref();
+        let Some(data) = data.get(..len).filter(|data| !data.is_empty() && remote.port() != 0) else {
+            return Counters::count(&self.endpoint.counters.malformed);
+        };
+        let path = FourTuple { socket: SocketId(0), local_ip, remote };
+        let segment_size = segment_size.clamp(1, len);
+        let cid_len = self.endpoint.core.connection_ids.len();
+        if len >= MIN_BURST && run(data, segment_size, cid_len) == len {
+            // The usual case of bulk data: all of it for one connection, and large enough to be handed on as it is.
+            let class = classify(&data[..segment_size.min(len)], cid_len, &self.endpoint.config.versions);
+            let mut buffer = std::mem::replace(&mut self.slots[slot], self.endpoint.rx_pool.take());
+            buffer.truncate(len);
+            let burst = Burst { received: now, path, ecn, segment_size, buffer };
+            return self.dispatch(class, burst);
+        }
+        let mut start = 0;
+        while start < len {
+            let rest = &self.slots[slot].as_ref()[start..len];
+            let run = run(rest, segment_size, cid_len);
+            let class = classify(&rest[..segment_size.min(run)], cid_len, &self.endpoint.config.versions);
+            let buffer = Buffer::from(&rest[..run]);
+            start += run;
+            self.dispatch(class, Burst { received: now, path, ecn, segment_size, buffer });
+        }
+    }
+
+    fn dispatch(&mut self, class: Class, burst: Burst) {
+        let remote = burst.path.remote;
+        let routes = &self.endpoint.routes;
+        match class {
+            Class::Short { dcid } => {
+                let route = if dcid.is_empty() { routes.by_peer(remote) } else { routes.by_cid(&dcid) };
+                match route {
+                    Some(route) => self.hand_over(route, burst),
+                    None => self.on_unknown(&dcid, burst),
+                }
+            }
+            Class::Long { dcid, may_begin } => {
+                let known = if dcid.is_empty() { routes.by_peer(remote) } else { routes.by_cid(&dcid) };
+                match known.or_else(|| routes.by_initial(remote, dcid)) {
+                    Some(route) => self.hand_over(route, burst),
+                    None if may_begin => self.admit(&burst),
+                    None => Counters::count(&self.endpoint.counters.unknown),
+                }
+            }
+            Class::UnsupportedVersion { dcid, scid, .. } => {
+                let datagram = burst.buffer.as_ref();
+                if self.endpoint.server().is_some()
+                    && let (Some(dcid), Some(scid)) = (datagram.get(dcid), datagram.get(scid))
+                    && self.answers.take(burst.received, &self.endpoint)
+                {
+                    let versions = &self.endpoint.config.versions;
+                    let datagram = version_negotiation(dcid, scid, versions, &mut self.rng);
+                    answer(&self.endpoint, burst.path, &datagram);
+                }
+            }
+            Class::Drop => Counters::count(&self.endpoint.counters.malformed),
+        }
+    }
+
+    fn hand_over(&self, route: Route, burst: Burst) {
+        match route {
+            Route::Inbox(inbox) => {
+                let datagrams = burst.datagrams() as u64;
+                if !inbox.push(burst) {
+                    self.endpoint.counters.overflowed.fetch_add(datagrams, Ordering::Relaxed);
+                }
+            }
+            Route::Tombstone(tombstone) => {
+                if let Some((close, path)) = tombstone.answer() {
+                    answer(&self.endpoint, path, close);
+                }
+            }
+        }
+    }
+
+    /// A stateless reset for one of ours, or a datagram that is worth one.
+    fn on_unknown(&mut self, dcid: &ConnectionId, burst: Burst) {
+        let datagram = burst.buffer.as_ref();
+        let last = datagram.chunks(burst.segment_size).next_back().unwrap_or_default();
+        let reset = ResetToken::trailing(last);
+        if let Some(inbox) = reset.and_then(|token| self.endpoint.routes.by_reset(burst.path.remote, token)) {
+            return self.hand_over(Route::Inbox(inbox), burst);
+        }
+        Counters::count(&self.endpoint.counters.unknown);
+        if dcid.is_empty() || !self.answers.take(burst.received, &self.endpoint) {
+            return;
+        }
+        let len = burst.segment_size.min(datagram.len());
+        if let Some(reset) = stateless_reset(dcid, len, &self.endpoint.core.reset_key, &mut self.rng) {
+            answer(&self.endpoint, burst.path, &reset);
+        }
+    }
+
+    /// A client that nobody knows: opens its Initial, and queues it for the application.
+    fn admit(&mut self, burst: &Burst) {
+        let Some(config) = self.endpoint.server() else {
+            return Counters::count(&self.endpoint.counters.unknown);
+        };
+        let opened = Incoming::open(
+            burst.received,
+            super::wall_clock(),
+            burst.path,
+            burst.ecn,
+            burst.buffer.as_ref(),
+            &self.endpoint.tokens,
+            config.retry_token_lifetime,
+        );
+        match opened {
+            Ok(incoming) => self.queue(burst.received, incoming, &config),
+            Err(Rejected::InvalidToken(close)) => {
+                if self.answers.take(burst.received, &self.endpoint) {
+                    answer(&self.endpoint, burst.path, &close);
+                }
+            }
+            Err(Rejected::Drop) => Counters::count(&self.endpoint.counters.malformed),
+        }
+    }
+
+    fn queue(&mut self, now: Instant, incoming: Incoming, config: &ServerConfig) {
+        let endpoint = &self.endpoint;
+        let inbox = Arc::new(Inbox::new(endpoint.config.incoming_buffer_size));
+        let (remote, dcid) = (incoming.path().remote, incoming.dcid());
+        let validated = incoming.is_validated();
+        let waiting = Waiting { incoming, inbox };
+        let queued = endpoint.incoming.len();
+        let crowded = queued >= endpoint.config.max_incoming
+            || queued + endpoint.connections() >= endpoint.config.max_connections;
+        if crowded {
+            Counters::count(&endpoint.counters.turned_away);
+        }
+        if crowded || (config.retry == RetryPolicy::Always && !validated) {
+            if self.answers.take(now, endpoint)
+                && let Some(waiting) = waiting.retry(endpoint)
+            {
+                waiting.refuse(endpoint);
+            }
+            return;
+        }
+        if endpoint.routes.add_initial(&waiting.inbox, remote, dcid)
+            && let Err(waiting) = endpoint.incoming.push(waiting)
+        {
+            waiting.refuse(endpoint);
+        }
+    }
+}
+
+impl Future for EndpointTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.turn(cx)
+    }
+}
+
+impl Drop for EndpointTask {
+    fn drop(&mut self) {
+        self.endpoint.on_task_lost();
+    }
+}
+
+/// How many bytes at the front are short-header datagrams of one connection ID; of others, the first datagram.
+fn run(data: &[u8], segment_size: usize, cid_len: usize) -> usize {
+    let is_short = |datagram: &[u8]| datagram.first().is_some_and(|first| first & 0x80 == 0);
+    let first = data.len().min(segment_size);
+    let Some(cid) = data.get(1..1 + cid_len).filter(|_| is_short(data)) else { return first };
+    let same = |datagram: &&[u8]| is_short(datagram) && datagram.get(1..1 + cid_len) == Some(cid);
+    data.chunks(segment_size).take_while(same).map(<[u8]>::len).sum::<usize>().max(first)
+}
+
+/// How many stateless answers may leave: a bucket of one second's worth.
+#[derive(Debug)]
+struct Allowance {
+    per_second: f64,
+    left: f64,
+    filled: Instant,
+}
+
+impl Allowance {
+    fn new(now: Instant, per_second: u32) -> Self {
+        let per_second = f64::from(per_second);
+        Self { per_second, left: per_second, filled: now }
+    }
+
+    fn take(&mut self, now: Instant, endpoint: &Endpoint) -> bool {
+        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.filled = self.filled.max(now);
+        self.left = (self.left + elapsed * self.per_second).min(self.per_second);
+        let granted = self.left >= 1.0;
+        if granted {
+            self.left -= 1.0;
+        } else {
+            Counters::count(&endpoint.counters.unanswered);
+        }
+        granted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_short_headers_of_one_id() {
+        let datagram = |first: u8, id: u8| [&[first][..], &[id; 8], &[0; 11]].concat();
+        let (a, b, long) = (datagram(0x40, 1), datagram(0x40, 2), datagram(0xc0, 1));
+        let burst = |datagrams: &[&Vec<u8>]| -> Vec<u8> {
+            datagrams.iter().flat_map(|d| d.iter().copied()).collect()
+        };
+        assert_eq!(run(&burst(&[&a, &a, &a]), 20, 8), 60);
+        assert_eq!(run(&burst(&[&a, &a, &b]), 20, 8), 40);
+        assert_eq!(run(&burst(&[&a, &long]), 20, 8), 20);
+        assert_eq!(run(&burst(&[&long, &long]), 20, 8), 20, "others one by one");
+        assert_eq!(run(&burst(&[&a, &a])[..25], 20, 8), 20, "the last one is too short to hold an ID");
+        assert_eq!(run(&[0x40, 1], 20, 8), 2);
+        assert_eq!(run(&burst(&[&a, &b]), 20, 0), 40, "with empty IDs all are one run");
+    }
+}

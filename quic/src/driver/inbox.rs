@@ -1,0 +1,150 @@
+//! Datagrams on their way to the task of a connection.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use super::lock;
+use super::shared::signal::Signal;
+use crate::config::TransportConfig;
+use crate::packet::Burst;
+
+/// What an entry costs beside its buffer, bytes.
+const OVERHEAD: usize = 256;
+
+/// The bounded queue of one connection: full means drop and count.
+///
+/// The bound counts memory that stays pinned, not bytes received, and what the task has taken out and not processed yet
+/// still counts.
+#[derive(Debug)]
+pub struct Inbox {
+    state: Mutex<State>,
+    /// Wakes the task, for these and for all other news.
+    pub signal: Signal,
+}
+
+#[derive(Debug)]
+struct State {
+    bursts: VecDeque<Burst>,
+    pinned: usize,
+    limit: usize,
+    closed: bool,
+    dropped: u64,
+}
+
+/// What a burst counts for.
+pub fn weight(burst: &Burst) -> usize {
+    burst.buffer.capacity() + OVERHEAD
+}
+
+/// No inbox of a connection takes less, bytes.
+const MIN_LIMIT: usize = 256 << 10;
+
+impl Inbox {
+    /// How much the inbox of a connection may pin: what the peer may send of data at once, and some more.
+    pub fn limit(config: &TransportConfig) -> usize {
+        usize::try_from(config.receive_window).unwrap_or(usize::MAX).max(MIN_LIMIT)
+    }
+
+    /// An empty queue of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        let state = State { bursts: VecDeque::new(), pinned: 0, limit, closed: false, dropped: 0 };
+        Self { state: Mutex::new(state), signal: Signal::default() }
+    }
+
+    /// Adds a run of datagrams, and wakes the task if it is the first. False if it was dropped.
+    pub fn push(&self, burst: Burst) -> bool {
+        {
+            let mut state = lock(&self.state);
+            let pinned = state.pinned + weight(&burst);
+            if state.closed || pinned > state.limit {
+                state.dropped += burst.datagrams() as u64;
+                return false;
+            }
+            state.pinned = pinned;
+            state.bursts.push_back(burst);
+            if state.bursts.len() > 1 {
+                return true;
+            }
+        }
+        self.signal.set();
+        true
+    }
+
+    /// For the task: `processed` bytes of weight are done with. Moves what has come into `local` if that is empty;
+    /// returns the datagrams dropped so far.
+    pub fn take(&self, local: &mut VecDeque<Burst>, processed: usize) -> u64 {
+        let mut state = lock(&self.state);
+        state.pinned = state.pinned.saturating_sub(processed);
+        if local.is_empty() {
+            std::mem::swap(&mut state.bursts, local);
+        }
+        state.dropped
+    }
+
+    /// How much may be queued from now on, bytes.
+    pub fn set_limit(&self, limit: usize) {
+        lock(&self.state).limit = limit;
+    }
+
+    /// Refuses what comes from now on, and drops what is there.
+    pub fn close(&self) {
+        let bursts = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            std::mem::take(&mut state.bursts)
+        };
+        drop(bursts);
+        self.signal.set();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::driver::testing::CountingWaker;
+    use crate::packet::{FourTuple, SocketId};
+
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn burst(len: usize) -> Burst {
+        let path = FourTuple { socket: SocketId(0), local_ip: None, remote: ([127, 0, 0, 1], 1).into() };
+        Burst::single(Instant::now(), path, None, vec![0; len])
+    }
+
+    #[test]
+    fn only_the_first_burst_wakes() {
+        let inbox = Inbox::new(1 << 20);
+        let (waker, count) = CountingWaker::pair();
+        inbox.signal.clear(&waker);
+        assert!(inbox.push(burst(100)) && inbox.push(burst(100)));
+        assert_eq!(count.wakes(), 1);
+        let mut local = VecDeque::new();
+        inbox.take(&mut local, 0);
+        assert_eq!(local.len(), 2);
+    }
+
+    #[test]
+    fn what_is_taken_and_not_processed_counts_against_the_bound() {
+        let inbox = Inbox::new(2 * (100 + OVERHEAD));
+        assert!(inbox.push(burst(100)) && inbox.push(burst(100)) && !inbox.push(burst(1)));
+        let mut local = VecDeque::new();
+        assert_eq!(inbox.take(&mut local, 0), 1);
+        assert!(!inbox.push(burst(100)), "still unprocessed");
+        let processed = weight(&local.pop_front().unwrap());
+        inbox.take(&mut local, processed);
+        assert!(inbox.push(burst(100)) && !inbox.push(burst(100)));
+        assert_eq!(local.len(), 1, "nothing is added to what is not empty");
+    }
+
+    #[test]
+    fn a_closed_inbox_takes_nothing() {
+        let inbox = Inbox::new(1 << 20);
+        assert!(inbox.push(burst(1)));
+        inbox.close();
+        assert!(!inbox.push(burst(1)));
+        let mut local = VecDeque::new();
+        assert_eq!(inbox.take(&mut local, 0), 1);
+        assert!(local.is_empty());
+    }
+}

@@ -1,0 +1,370 @@
+//! One turn of a connection's task, as plain functions with limits: receive, expire, absorb, and drain, which delivers
+//! and transmits.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::connection_task::ConnectionTask;
+use super::ending::StreamEntry;
+use super::inbox;
+use super::shared::connection::{Commands, Snapshot};
+use super::shared::recv::RecvEnd;
+use super::shared::send::SendEnd;
+use super::shared::send_pool;
+use super::shared::stream::{self, Stream};
+use super::transmit::Sent;
+use crate::error::ConnectionError;
+use crate::packet::{Dir, StreamId};
+use crate::proto::streams::{RecvChunk, StreamEvent};
+use crate::proto::{Event, Output, RouteChange};
+use crate::wire::VarInt;
+
+/// Datagrams processed in one turn.
+const MAX_DATAGRAMS: usize = 256;
+
+/// Batches sent in one turn.
+const MAX_BATCHES: usize = 3;
+
+impl ConnectionTask {
+    /// Looks at everything once; ready when the connection is over.
+    pub(super) fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.ending.shared.inbox.signal.clear(cx.waker());
+        let now = super::now();
+        let _ = self.transmitter.poll_unblocked(cx);
+        let mut again = self.receive(now);
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.connection.handle_timeout(now);
+        }
+        self.absorb(now);
+        again |= self.drain(now);
+        if self.over && !self.transmitter.is_parked() {
+            self.transmitter.rest(&self.ending.endpoint.tx_pool);
+            if let Some(tombstone) = self.connection.tombstone() {
+                self.ending.bury(now, tombstone);
+            }
+            return Poll::Ready(());
+        }
+        self.publish();
+        again |= self.timer.poll(self.deadline, cx);
+        if self.transmitter.is_parked() {
+            again |= self.transmitter.poll_unblocked(cx).is_ready();
+        }
+        if again {
+            cx.waker().wake_by_ref();
+        } else {
+            self.transmitter.rest(&self.ending.endpoint.tx_pool);
+        }
+        Poll::Pending
+    }
+
+    /// Hands datagrams to the protocol. True if there are more.
+    fn receive(&mut self, now: Instant) -> bool {
+        let mut datagrams = 0;
+        loop {
+            if self.arrived.is_empty() || self.processed > 0 {
+                let processed = std::mem::take(&mut self.processed);
+                self.ending.shared.inbox.take(&mut self.arrived, processed);
+            }
+            if datagrams >= MAX_DATAGRAMS {
+                return !self.arrived.is_empty();
+            }
+            if self.arrived.is_empty() {
+                return false;
+            }
+            while datagrams < MAX_DATAGRAMS
+                && let Some(burst) = self.arrived.pop_front()
+            {
+                datagrams += burst.datagrams();
+                self.processed += inbox::weight(&burst);
+                self.connection.handle_burst(now, burst);
+            }
+        }
+    }
+
+    /// Takes over what the application has done.
+    fn absorb(&mut self, now: Instant) {
+        if let Some(commands) = self.ending.shared.take_new_commands() {
+            self.obey(now, commands);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.ending.shared.ready.swap(&mut scratch.opened, &mut scratch.news);
+        for stream in scratch.opened.drain(..) {
+            let recv_done = stream.id.dir() == Dir::Uni;
+            self.ending.streams.insert(stream.id, StreamEntry { stream, send_done: false, recv_done });
+        }
+        self.scratch.chunks = scratch.chunks;
+        for stream in scratch.news.drain(..) {
+            self.absorb_stream(&stream);
+        }
+        (self.scratch.opened, self.scratch.news) = (scratch.opened, scratch.news);
+        if self.ending.shared.take_sweep() {
+            self.collect_credit();
+        }
+    }
+
+    fn absorb_stream(&mut self, stream: &Stream) {
+        let (id, news) = (stream.id, stream.take_news());
+        let streams = self.connection.streams();
+        if news & stream::SEND != 0 {
+            let news = stream.send.take(&mut self.scratch.chunks);
+            if let Some(priority) = news.priority {
+                streams.set_priority(id, priority);
+            }
+            for chunk in self.scratch.chunks.drain(..) {
+                streams.write(id, chunk);
+            }
+            match news.end {
+                Some(SendEnd::Fin) => streams.finish(id),
+                Some(SendEnd::Reset(code)) => streams.reset(id, code),
+                None => {}
+            }
+        }
+        if news & stream::RECV != 0 {
+            let news = stream.recv.take();
+            if news.credit > 0 {
+                self.ending.shared.count_credited(news.credit);
+                streams.consumed(id, news.credit);
+            }
+            if let Some(code) = news.stop {
+                streams.stop(id, code);
+            }
+            if news.release {
+                streams.release(id);
+                self.finish_half(id, |entry| entry.recv_done = true);
+            } else if news.wants_more {
+                self.deliver(id);
+            }
+        }
+    }
+
+    /// Credits what was read on all streams.
+    fn collect_credit(&mut self) {
+        let streams = self.connection.streams();
+        for (id, entry) in &self.ending.streams {
+            let credit = entry.stream.recv.take_credit();
+            if credit > 0 {
+                self.ending.shared.count_credited(credit);
+                streams.consumed(*id, credit);
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Instant, commands: Commands) {
+        let Commands {
+            close,
+            abandoned,
+            max_concurrent,
+            receive_window,
+            open_blocked,
+            unreachable,
+            exports,
+            #[cfg(test)]
+            panic,
+        } = commands;
+        #[cfg(test)]
+        assert!(!panic, "asked for by a test");
+        let shared = &self.ending.shared;
+        for dir in Dir::ALL {
+            if let Some(streams) = max_concurrent[dir.index()] {
+                self.connection.streams().set_max_concurrent(dir, streams);
+            }
+            if open_blocked[dir.index()] && shared.open[dir.index()].is_blocked() {
+                self.connection.streams().report_open_blocked(dir);
+            }
+        }
+        if let Some(bytes) = receive_window {
+            shared.set_window(bytes);
+            self.connection.streams().set_receive_window(bytes);
+        }
+        for export in exports {
+            let mut out = vec![0; export.len];
+            let result = self
+                .connection
+                .export_keying_material(&mut out, &export.label, &export.context)
+                .map(|()| out);
+            // Whoever asked may be gone.
+            let _ = export.answer.send(result);
+        }
+        if let Some(kind) = unreachable {
+            self.on_unreachable(now, kind);
+        }
+        if let Some((code, reason)) = close {
+            self.connection.close(now, code, reason);
+        } else if abandoned {
+            self.connection.close(now, VarInt::default(), bytes::Bytes::new());
+        }
+    }
+
+    /// The system's hint counts only while nothing authenticated has come from the peer: anybody can forge it.
+    fn on_unreachable(&mut self, now: Instant, kind: std::io::ErrorKind) {
+        if self.connection.side().is_client() && self.connection.stats().packets_received == 0 {
+            self.connection.abort(now, ConnectionError::Unreachable(kind));
+        }
+    }
+
+    /// Drains the protocol: routes, then events, then datagrams. True if there is more to send.
+    fn drain(&mut self, now: Instant) -> bool {
+        let mut batches = 0;
+        loop {
+            let batch = if batches < MAX_BATCHES {
+                self.transmitter.batch(&self.ending.endpoint.tx_pool, self.connection.path().remote)
+            } else {
+                None
+            };
+            match self.connection.poll_output(now, batch) {
+                Output::Route(change) => self.on_route(&change),
+                Output::Event(event) => self.on_event(event),
+                Output::Transmit => {
+                    batches += 1;
+                    if let Sent::Done(Some(kind)) = self.transmitter.send()
+                        && crate::net::is_unreachable(kind)
+                    {
+                        self.on_unreachable(now, kind);
+                    }
+                }
+                // Building packets can end a connection as well.
+                Output::Timeout(_) if self.connection.is_closed() && !self.over => {}
+                Output::Timeout(deadline) => {
+                    self.deadline = deadline;
+                    return batches == MAX_BATCHES;
+                }
+            }
+        }
+    }
+
+    fn on_route(&mut self, change: &RouteChange) {
+        let remote = self.connection.path().remote;
+        let (routes, inbox) = (&self.ending.endpoint.routes, &self.ending.shared.inbox);
+        let entries = &mut self.ending.entries;
+        match *change {
+            RouteChange::AddCid(cid) => {
+                if !routes.add_cid(inbox, entries, cid, remote) {
+                    tracing::warn!(%cid, "a connection ID was made twice");
+                }
+            }
+            RouteChange::RemoveCid(cid) => routes.remove_cid(inbox, entries, cid),
+            RouteChange::AddResetToken(remote, token) => routes.add_reset(inbox, entries, remote, token),
+            RouteChange::RemoveResetToken(remote, token) => {
+                routes.remove_reset(inbox, entries, remote, token);
+            }
+            RouteChange::RemoveInitial => {
+                if let Some((remote, cid)) = entries.initial.take() {
+                    routes.remove_initial(inbox, remote, cid);
+                }
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let shared = &self.ending.shared;
+        match event {
+            Event::HandshakeData => {
+                let data = self.connection.handshake_data();
+                shared.advance(|progress| progress.handshake_data = data);
+            }
+            Event::Connected => {
+                let data = self.connection.handshake_data();
+                let identity = self.connection.peer_identity().map(std::sync::Arc::new);
+                self.ending.endpoint.answered(shared);
+                shared.advance(|progress| {
+                    progress.handshake_data = data;
+                    progress.peer_identity = identity;
+                    progress.connected = true;
+                });
+            }
+            Event::HandshakeConfirmed => shared.advance(|progress| progress.confirmed = true),
+            Event::Stream(event) => self.on_stream_event(event),
+            Event::Closed(error) => {
+                self.over = true;
+                shared.mark_closed(error);
+            }
+        }
+    }
+
+    fn on_stream_event(&mut self, event: StreamEvent) {
+        let shared = &self.ending.shared;
+        match event {
+            StreamEvent::Opened(id) => {
+                let stream = Stream::new(id, shared.clone());
+                let send_done = id.dir() == Dir::Uni;
+                let entry = StreamEntry { stream: stream.clone(), send_done, recv_done: false };
+                self.ending.streams.insert(id, entry);
+                // The limit on the peer's streams bounds the queue.
+                drop(shared.accepted[id.dir().index()].push(stream));
+            }
+            StreamEvent::Readable(id) => self.deliver(id),
+            StreamEvent::Acked { id, bytes } => {
+                if let Some(entry) = self.ending.streams.get(&id) {
+                    shared.pool.release(entry.stream.send.on_acked(bytes, shared.stream_send_budget));
+                }
+            }
+            StreamEvent::Finished(id) => {
+                if let Some(entry) = self.ending.streams.get(&id) {
+                    shared.pool.release(entry.stream.send.on_acknowledged());
+                }
+                self.finish_half(id, |entry| entry.send_done = true);
+            }
+            StreamEvent::ResetAcked(id) => self.finish_half(id, |entry| entry.send_done = true),
+            StreamEvent::Stopped { id, code } => {
+                if let Some(entry) = self.ending.streams.get(&id) {
+                    shared.pool.release(entry.stream.send.on_stopped(code));
+                }
+            }
+            StreamEvent::Limit { dir, streams } => shared.open[dir.index()].raise(streams),
+        }
+    }
+
+    /// Hands what can be read of a stream to the application, as far as there is room for it.
+    fn deliver(&mut self, id: StreamId) {
+        let Some(entry) = self.ending.streams.get(&id) else { return };
+        let (mut room, mut end, mut more) = (entry.stream.recv.room(), None, false);
+        let chunks = &mut self.scratch.chunks;
+        loop {
+            if room == 0 {
+                more = true;
+                break;
+            }
+            match self.connection.streams().read(id) {
+                Some(RecvChunk::Data(chunk)) => chunks.push_back(chunk),
+                Some(RecvChunk::Finished) => end = Some(RecvEnd::Fin),
+                Some(RecvChunk::Reset(code)) => end = Some(RecvEnd::Reset(code)),
+                None => break,
+            }
+            if end.is_some() {
+                break;
+            }
+            room -= 1;
+        }
+        if chunks.is_empty() && end.is_none() && !more {
+            return;
+        }
+        let dropped = entry.stream.recv.deliver(chunks, end, more);
+        if dropped > 0 {
+            self.connection.streams().consumed(id, dropped);
+        }
+    }
+
+    /// Lets go of a stream once both halves are done.
+    fn finish_half(&mut self, id: StreamId, change: impl FnOnce(&mut StreamEntry)) {
+        if let Some(entry) = self.ending.streams.get_mut(&id) {
+            change(entry);
+            if entry.send_done && entry.recv_done {
+                self.ending.streams.remove(&id);
+            }
+        }
+    }
+
+    /// Publishes what handles may ask for.
+    fn publish(&mut self) {
+        let stats = self.connection.stats();
+        let floor = send_pool::FLOOR.min(self.send_budget);
+        let limit = (2 * stats.congestion_window).clamp(floor, self.send_budget);
+        self.ending.shared.pool.set_limit(limit);
+        self.ending.shared.set_snapshot(Snapshot {
+            path: self.connection.path(),
+            rtt: stats.rtt,
+            idle_timeout: self.connection.idle_timeout(),
+            stats,
+        });
+    }
+}

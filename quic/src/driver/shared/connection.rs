@@ -1,0 +1,399 @@
+//! One connection as its handles and its task share it.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::accepted::Accepted;
+use super::open_credit::OpenCredit;
+use super::ready::ReadyList;
+use super::send_pool::SendPool;
+use super::stream::Stream;
+use super::waiters::Waiters;
+use crate::config::TransportConfig;
+use crate::crypto::tls::{ExportError, HandshakeData};
+use crate::driver::inbox::Inbox;
+use crate::driver::lock;
+use crate::error::ConnectionError;
+use crate::packet::{Dir, FourTuple, Side, StreamId};
+use crate::wire::VarInt;
+
+/// What a connection's handles and its task share.
+pub struct Connection {
+    /// Which end this is.
+    pub side: Side,
+    /// Tells connections of one process apart.
+    pub stable_id: u64,
+    /// Datagrams for the task; its signal stands for all other news as well.
+    pub inbox: Arc<Inbox>,
+    /// Streams with news for the task.
+    pub ready: ReadyList,
+    /// Streams we may open, by direction.
+    pub open: [OpenCredit; 2],
+    /// Streams that the peer has opened, by direction.
+    pub accepted: [Accepted<Arc<Stream>>; 2],
+    /// Bytes of all streams accepted and not acknowledged.
+    pub pool: SendPool,
+    /// The same for one stream, at most.
+    pub stream_send_budget: u64,
+    /// What the peer may send on one stream.
+    pub stream_window: u64,
+    /// What the peer may send on all.
+    window: AtomicU64,
+    /// Bytes read and not credited, of all streams.
+    unreported: AtomicU64,
+    /// `unreported` is worth collecting from all streams.
+    sweep: AtomicBool,
+    closed: OnceLock<ConnectionError>,
+    commands: Mutex<Commands>,
+    /// There are commands; to be read without the lock.
+    commanded: AtomicBool,
+    progress: Mutex<Progress>,
+    snapshot: Mutex<Snapshot>,
+    handles: AtomicUsize,
+}
+
+/// What the application asks of the task, streams aside. Later wishes replace earlier ones.
+#[derive(Debug, Default)]
+pub struct Commands {
+    /// Close, with this code and reason.
+    pub close: Option<(VarInt, Bytes)>,
+    /// Nobody holds a handle any more.
+    pub abandoned: bool,
+    /// How many streams the peer may have open, by direction.
+    pub max_concurrent: [Option<u64>; 2],
+    /// The receive window of the connection.
+    pub receive_window: Option<u64>,
+    /// Somebody waits for a stream beyond the peer's limit, by direction.
+    pub open_blocked: [bool; 2],
+    /// The system says that the peer cannot be reached.
+    pub unreachable: Option<io::ErrorKind>,
+    /// Key material to export.
+    pub exports: Vec<Export>,
+    /// Panic, to see what that does to others.
+    #[cfg(test)]
+    pub panic: bool,
+}
+
+/// A request for key material.
+#[derive(Debug)]
+pub struct Export {
+    /// How many bytes.
+    pub len: usize,
+    /// What for.
+    pub label: Vec<u8>,
+    /// In which context.
+    pub context: Vec<u8>,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Vec<u8>, ExportError>>,
+}
+
+/// How far the handshake has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// What it has agreed on.
+    pub handshake_data: Option<HandshakeData>,
+    /// The peer's certificates.
+    pub peer_identity: Option<Arc<Vec<rustls::pki_types::CertificateDer<'static>>>>,
+    /// Complete on this end.
+    pub connected: bool,
+    /// Known to be complete on the other.
+    pub confirmed: bool,
+    waiters: Waiters,
+}
+
+/// What handles can ask about without waiting for the task.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Socket and addresses in use.
+    pub path: FourTuple,
+    /// Smoothed round-trip time.
+    pub rtt: Duration,
+    /// The negotiated idle timeout.
+    pub idle_timeout: Option<Duration>,
+    /// Counters.
+    pub stats: crate::proto::ConnectionStats,
+}
+
+impl Connection {
+    /// A new connection, held by nobody.
+    pub fn new(side: Side, inbox: Arc<Inbox>, config: &TransportConfig, path: FourTuple) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let snapshot = Snapshot { path, rtt: config.initial_rtt, idle_timeout: None, stats: <_>::default() };
+        Arc::new(Self {
+            side,
+            stable_id: NEXT.fetch_add(1, Ordering::Relaxed),
+            inbox,
+            ready: ReadyList::default(),
+            open: Default::default(),
+            accepted: Default::default(),
+            pool: SendPool::new(config.send_budget),
+            stream_send_budget: config.stream_send_budget,
+            stream_window: config.stream_receive_window,
+            window: AtomicU64::new(config.receive_window),
+            unreported: AtomicU64::new(0),
+            sweep: AtomicBool::new(false),
+            closed: OnceLock::new(),
+            commands: Mutex::default(),
+            commanded: AtomicBool::new(false),
+            progress: Mutex::default(),
+            snapshot: Mutex::new(snapshot),
+            handles: AtomicUsize::new(0),
+        })
+    }
+
+    /// Why the connection is over, if it is.
+    pub fn closed(&self) -> Option<&ConnectionError> {
+        self.closed.get()
+    }
+
+    /// Marks it as over; the first reason counts. Wakes all who wait for something of the connection itself; streams
+    /// are for the task to sweep.
+    pub fn mark_closed(&self, error: ConnectionError) {
+        drop(self.closed.set(error));
+        let woken = lock(&self.progress).waiters.take();
+        woken.wake();
+        self.open.iter().for_each(OpenCredit::close);
+        self.pool.close();
+    }
+
+    /// Changes the commands and wakes the task.
+    pub fn command(&self, change: impl FnOnce(&mut Commands)) {
+        change(&mut lock(&self.commands));
+        self.commanded.store(true, Ordering::Release);
+        self.inbox.signal.set();
+    }
+
+    /// The application closes the connection. Handles know at once; the peer learns of it from the task.
+    pub fn close(&self, code: VarInt, reason: Bytes) {
+        if self.closed().is_none() {
+            self.command(|commands| {
+                commands.close.get_or_insert((code, reason));
+            });
+            self.mark_closed(ConnectionError::LocallyClosed);
+        }
+    }
+
+    /// For the task: the commands, if there are any.
+    pub fn take_new_commands(&self) -> Option<Commands> {
+        self.commanded.swap(false, Ordering::AcqRel).then(|| self.take_commands())
+    }
+
+    /// Takes the commands.
+    pub fn take_commands(&self) -> Commands {
+        std::mem::take(&mut lock(&self.commands))
+    }
+
+    /// For the task: the handshake has come further.
+    pub fn advance(&self, change: impl FnOnce(&mut Progress)) {
+        let woken = {
+            let mut progress = lock(&self.progress);
+            change(&mut progress);
+            progress.waiters.take()
+        };
+        woken.wake();
+    }
+
+    /// Looks at the progress.
+    pub fn progress<T>(&self, look: impl FnOnce(&Progress) -> T) -> T {
+        look(&lock(&self.progress))
+    }
+
+    /// Waits until `look` finds something, or the connection is over.
+    pub fn poll_progress<T>(
+        &self,
+        ticket: &mut Option<u64>,
+        cx: &Context<'_>,
+        look: impl FnOnce(&Progress) -> Option<T>,
+    ) -> Poll<Result<T, ConnectionError>> {
+        let mut progress = lock(&self.progress);
+        if let Some(found) = look(&progress) {
+            return Poll::Ready(Ok(found));
+        }
+        progress.waiters.register(ticket, cx.waker());
+        // Whoever closes sets the mark and then takes the waiters: one of the two is seen.
+        match self.closed() {
+            Some(error) => Poll::Ready(Err(error.clone())),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Gives up waiting for progress.
+    pub fn cancel_progress(&self, ticket: u64) {
+        lock(&self.progress).waiters.remove(ticket);
+    }
+
+    /// The present state.
+    pub fn snapshot(&self) -> Snapshot {
+        lock(&self.snapshot).clone()
+    }
+
+    /// For the task: the state has changed.
+    pub fn set_snapshot(&self, snapshot: Snapshot) {
+        *lock(&self.snapshot) = snapshot;
+    }
+
+    /// Makes the shared part of the `index`-th stream that this end opens; `None` if the connection is over.
+    pub fn open_stream(self: &Arc<Self>, dir: Dir, index: u64) -> Option<Arc<Stream>> {
+        let stream = Stream::new(StreamId::new(self.side, dir, index), self.clone());
+        self.ready.push_opened(stream.clone()).then_some(stream)
+    }
+
+    /// Counts bytes of some stream as read; to be called before the stream counts them itself, so that there is never
+    /// more to credit than is counted here. Returns how many wait for credit.
+    pub fn count_read(&self, bytes: u64) -> u64 {
+        self.unreported.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+
+    /// Tells the task if what waits for credit on all streams together is worth collecting. To be called after the
+    /// stream has counted its bytes.
+    pub fn check_unreported(&self, bytes: u64) {
+        if bytes >= self.window.load(Ordering::Relaxed) / 4 && !self.sweep.swap(true, Ordering::AcqRel) {
+            self.inbox.signal.set();
+        }
+    }
+
+    /// For the task: bytes were credited.
+    pub fn count_credited(&self, bytes: u64) {
+        self.unreported.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// For the task: whether to collect credit from all streams.
+    pub fn take_sweep(&self) -> bool {
+        self.sweep.load(Ordering::Relaxed) && self.sweep.swap(false, Ordering::AcqRel)
+    }
+
+    /// For the task: the window has changed.
+    pub fn set_window(&self, bytes: u64) {
+        self.window.store(bytes, Ordering::Relaxed);
+    }
+
+    /// A handle was made.
+    pub fn retain(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A handle was dropped; with the last one the connection closes. Streams that nobody can accept any more go: they
+    /// hold the connection as it holds them.
+    pub fn release(&self) {
+        if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.accepted.iter().for_each(|queue| drop(queue.close()));
+            self.command(|commands| commands.abandoned = true);
+        }
+    }
+
+    /// True if somebody holds a handle.
+    pub fn is_held(&self) -> bool {
+        self.handles.load(Ordering::Acquire) > 0
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("side", &self.side)
+            .field("stable_id", &self.stable_id)
+            .field("closed", &self.closed.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An application's share of a connection.
+#[derive(Debug)]
+pub struct ConnectionRef(Arc<Connection>);
+
+impl ConnectionRef {
+    /// A new share.
+    pub fn new(connection: Arc<Connection>) -> Self {
+        connection.retain();
+        Self(connection)
+    }
+}
+
+impl std::ops::Deref for ConnectionRef {
+    type Target = Arc<Connection>;
+
+    fn deref(&self) -> &Arc<Connection> {
+        &self.0
+    }
+}
+
+impl Clone for ConnectionRef {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl Drop for ConnectionRef {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::packet::SocketId;
+
+    /// A connection that no task drives.
+    pub fn connection() -> Arc<Connection> {
+        let path = FourTuple { socket: SocketId(0), local_ip: None, remote: ([127, 0, 0, 1], 1).into() };
+        let config = TransportConfig::builder().stream_send_budget(100_000).build().unwrap();
+        Connection::new(Side::Client, Arc::new(Inbox::new(1 << 20)), &config, path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::connection;
+    use super::*;
+    use crate::driver::testing::CountingWaker;
+
+    #[test]
+    fn the_last_handle_closes() {
+        let shared = connection();
+        let first = ConnectionRef::new(shared.clone());
+        let second = first.clone();
+        drop(first);
+        assert!(shared.is_held() && !shared.take_commands().abandoned);
+        drop(second);
+        assert!(!shared.is_held() && shared.take_commands().abandoned);
+    }
+
+    #[test]
+    fn whoever_waits_learns_of_the_end() {
+        let shared = connection();
+        let (waker, count) = CountingWaker::pair();
+        let cx = Context::from_waker(&waker);
+        let mut ticket = None;
+        let connected = |progress: &Progress| progress.connected.then_some(());
+        assert!(shared.poll_progress(&mut ticket, &cx, connected).is_pending());
+        shared.advance(|progress| progress.confirmed = true);
+        assert_eq!(count.wakes(), 1);
+        assert!(shared.poll_progress(&mut ticket, &cx, connected).is_pending());
+        shared.mark_closed(ConnectionError::TimedOut);
+        shared.mark_closed(ConnectionError::Reset);
+        assert_eq!(count.wakes(), 2);
+        let found = shared.poll_progress(&mut ticket, &cx, connected);
+        assert_eq!(found, Poll::Ready(Err(ConnectionError::TimedOut)), "the first reason counts");
+    }
+
+    #[test]
+    fn a_quarter_of_the_window_over_all_streams_calls_for_a_sweep() {
+        let shared = connection();
+        let quarter = TransportConfig::default().receive_window / 4;
+        shared.check_unreported(shared.count_read(quarter - 1));
+        assert!(!shared.take_sweep());
+        shared.check_unreported(shared.count_read(1));
+        assert!(shared.take_sweep() && !shared.take_sweep());
+        shared.count_credited(quarter);
+        shared.check_unreported(shared.count_read(1));
+        assert!(!shared.take_sweep());
+    }
+}

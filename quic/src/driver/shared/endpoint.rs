@@ -1,0 +1,320 @@
+//! What the handles of an endpoint, its task, and the tasks of its connections share.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::accepted::Accepted;
+use super::connection::{Connection, ConnectionRef};
+use super::signal::Signal;
+use super::waiters::Waiters;
+use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
+use crate::crypto::{ResetKey, TokenKey};
+use crate::driver::accept::Waiting;
+use crate::driver::connection_task::ConnectionTask;
+use crate::driver::ending::Ending;
+use crate::driver::inbox::Inbox;
+use crate::driver::lock;
+use crate::driver::routes::{Entries, Routes};
+use crate::driver::tx_pool::TxPool;
+use crate::error::{ConnectError, ConnectionError};
+use crate::net::{Socket, Unreachable};
+use crate::packet::{BufferPool, FourTuple, Rng, Side, SocketId};
+use crate::proto::{self, ClientArgs};
+use crate::wire::VarInt;
+
+/// Free receive buffers that are kept.
+const MAX_FREE_BUFFERS: usize = 64;
+
+/// What everything of an endpoint shares.
+pub struct Endpoint {
+    /// Limits and sizes.
+    pub config: EndpointConfig,
+    /// What the protocol core needs of an endpoint.
+    pub core: proto::EndpointShared,
+    /// Seals Retry tokens.
+    pub tokens: TokenKey,
+    /// Who gets a datagram.
+    pub routes: Routes,
+    /// Sends and receives.
+    pub socket: Arc<dyn Socket>,
+    /// Buffers to receive into.
+    pub rx_pool: BufferPool,
+    /// Buffers to send from.
+    pub tx_pool: TxPool,
+    /// Connections that wait for `accept`.
+    pub incoming: Accepted<Waiting>,
+    /// Wakes the endpoint task: there may be nothing left to do.
+    pub signal: Signal,
+    /// What was dropped.
+    pub counters: Counters,
+    server: Mutex<Option<Arc<ServerConfig>>>,
+    client: Mutex<Option<ClientConfig>>,
+    rng: Mutex<Rng>,
+    registry: Mutex<Registry>,
+    runtime: tokio::runtime::Handle,
+    handles: AtomicUsize,
+}
+
+/// Datagrams and connections that were turned away.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Datagrams that are none of QUIC, or from port 0.
+    pub malformed: AtomicU64,
+    /// Datagrams of connections that nobody knows.
+    pub unknown: AtomicU64,
+    /// Datagrams for which an inbox had no room.
+    pub overflowed: AtomicU64,
+    /// Stateless answers that were due and not given.
+    pub unanswered: AtomicU64,
+    /// Connections refused, or asked to come again, because there were too many.
+    pub turned_away: AtomicU64,
+}
+
+impl Counters {
+    /// Counts one.
+    pub fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    connections: HashMap<u64, Arc<Connection>>,
+    /// Clients that nobody has answered yet.
+    dialing: HashMap<u64, IpAddr>,
+    /// No new connections; these are closed with this code and reason.
+    closing: Option<(VarInt, Bytes)>,
+    /// Until then a lost CONNECTION_CLOSE may have to be sent again.
+    linger: Option<Instant>,
+    idle: Waiters,
+}
+
+impl Endpoint {
+    /// A new endpoint, held by nobody.
+    pub fn new(config: EndpointConfig, socket: Arc<dyn Socket>, mut rng: Rng) -> Self {
+        let reset_key = config.reset_key.as_ref().map_or_else(|| rng.array(), |key| key.0);
+        let token_key = config.token_key.as_ref().map_or_else(|| rng.array(), |key| key.0);
+        Self {
+            core: proto::EndpointShared {
+                connection_ids: config.connection_ids.clone(),
+                reset_key: Arc::new(ResetKey::new(&reset_key)),
+            },
+            tokens: TokenKey::new(&token_key),
+            routes: Routes::default(),
+            rx_pool: BufferPool::new(socket.receive_buffer_size(), MAX_FREE_BUFFERS),
+            tx_pool: TxPool::default(),
+            incoming: Accepted::default(),
+            signal: Signal::default(),
+            counters: Counters::default(),
+            server: Mutex::default(),
+            client: Mutex::default(),
+            rng: Mutex::new(rng),
+            registry: Mutex::default(),
+            runtime: tokio::runtime::Handle::current(),
+            handles: AtomicUsize::new(0),
+            socket,
+            config,
+        }
+    }
+
+    /// How connections are accepted; `None`: not at all.
+    pub fn server(&self) -> Option<Arc<ServerConfig>> {
+        lock(&self.server).clone()
+    }
+
+    /// Changes how connections are accepted from now on.
+    pub fn set_server(&self, config: Option<ServerConfig>) {
+        *lock(&self.server) = config.map(Arc::new);
+    }
+
+    /// How connections are opened unless told otherwise.
+    pub fn client(&self) -> Option<ClientConfig> {
+        lock(&self.client).clone()
+    }
+
+    /// Changes how connections are opened from now on.
+    pub fn set_client(&self, config: Option<ClientConfig>) {
+        *lock(&self.client) = config;
+    }
+
+    /// An independent source of randomness.
+    pub fn fork_rng(&self) -> Rng {
+        lock(&self.rng).fork()
+    }
+
+    /// Starts a task.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(task));
+    }
+
+    /// Opens a connection.
+    pub fn connect(
+        self: &Arc<Self>,
+        config: &ClientConfig,
+        remote: SocketAddr,
+        server_name: &str,
+    ) -> Result<ConnectionRef, ConnectError> {
+        if remote.port() == 0 || remote.ip().is_unspecified() {
+            return Err(ConnectError::InvalidRemoteAddress(remote));
+        }
+        let is_ipv4 = self.socket.local_addr().map_or(true, |local| local.is_ipv4());
+        if is_ipv4 && remote.is_ipv6() {
+            return Err(ConnectError::InvalidRemoteAddress(remote));
+        }
+        let path = FourTuple { socket: SocketId(0), local_ip: None, remote };
+        let args = ClientArgs {
+            version: config.version,
+            path,
+            server_name,
+            tls: &*config.tls,
+            config: config.transport.clone(),
+            endpoint: &self.core,
+            rng: self.fork_rng(),
+        };
+        let connection = proto::Connection::client(crate::driver::now(), args)?;
+        let inbox = Arc::new(Inbox::new(Inbox::limit(&config.transport)));
+        let shared = Connection::new(Side::Client, inbox, &config.transport, path);
+        let handle = ConnectionRef::new(shared.clone());
+        if !self.register(&shared, Some(remote.ip())) {
+            return Err(ConnectError::EndpointClosed);
+        }
+        let ending = Ending::new(self.clone(), shared, Entries::default());
+        self.spawn(ConnectionTask::new(connection, ending, config.transport.send_budget));
+        Ok(handle)
+    }
+
+    /// Enters a connection. False if the endpoint is closed.
+    pub fn register(&self, connection: &Arc<Connection>, dialing: Option<IpAddr>) -> bool {
+        let mut registry = lock(&self.registry);
+        if registry.closing.is_some() {
+            return false;
+        }
+        if let Some(ip) = dialing {
+            registry.dialing.insert(connection.stable_id, ip);
+        }
+        registry.connections.insert(connection.stable_id, connection.clone());
+        true
+    }
+
+    /// The peer of a connection has answered.
+    pub fn answered(&self, connection: &Connection) {
+        lock(&self.registry).dialing.remove(&connection.stable_id);
+    }
+
+    /// A connection's task has ended. `linger`: how long its last words may have to be repeated.
+    pub fn forget(&self, connection: &Connection, linger: Option<Instant>) {
+        let (_connection, woken) = {
+            let mut registry = lock(&self.registry);
+            registry.dialing.remove(&connection.stable_id);
+            registry.linger = registry.linger.max(linger);
+            let connection = registry.connections.remove(&connection.stable_id);
+            let woken = registry.connections.is_empty().then(|| registry.idle.take());
+            (connection, woken)
+        };
+        if let Some(woken) = woken {
+            woken.wake();
+            self.signal.set();
+        }
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        lock(&self.registry).connections.len()
+    }
+
+    /// The system says that datagrams do not reach an address: those who wait for an answer from there learn of it.
+    pub fn on_unreachable(&self, report: Unreachable) {
+        let Some(ip) = report.reporter else { return };
+        let affected: Vec<_> = {
+            let registry = lock(&self.registry);
+            let dialing = registry.dialing.iter().filter(|(_, dialed)| **dialed == ip);
+            dialing.filter_map(|(id, _)| registry.connections.get(id).cloned()).collect()
+        };
+        for connection in affected {
+            connection.command(|commands| commands.unreachable = Some(report.kind));
+        }
+    }
+
+    /// Closes all connections, and takes no new ones.
+    pub fn close(&self, code: VarInt, reason: &Bytes) {
+        let connections: Vec<_> = {
+            let mut registry = lock(&self.registry);
+            registry.closing.get_or_insert_with(|| (code, reason.clone()));
+            registry.connections.values().cloned().collect()
+        };
+        for connection in connections {
+            connection.close(code, reason.clone());
+        }
+        self.turn_away_all();
+        self.signal.set();
+    }
+
+    /// Refuses all that waits for `accept`.
+    pub fn turn_away_all(&self) {
+        for waiting in self.incoming.close() {
+            waiting.refuse(self);
+        }
+    }
+
+    /// Waits until no connection is left; then says until when last words may have to be repeated.
+    pub fn poll_idle(&self, ticket: &mut Option<u64>, cx: &Context<'_>) -> Poll<Option<Instant>> {
+        let mut registry = lock(&self.registry);
+        if registry.connections.is_empty() {
+            return Poll::Ready(registry.linger);
+        }
+        registry.idle.register(ticket, cx.waker());
+        Poll::Pending
+    }
+
+    /// Gives up waiting for that.
+    pub fn cancel_idle(&self, ticket: u64) {
+        lock(&self.registry).idle.remove(ticket);
+    }
+
+    /// A handle was made.
+    pub fn retain(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A handle was dropped. With the last one nobody can accept any more; connections go on.
+    pub fn release(&self) {
+        if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.set_server(None);
+            self.turn_away_all();
+            self.signal.set();
+        }
+    }
+
+    /// True if the endpoint task has nothing left to do.
+    pub fn is_done(&self) -> bool {
+        self.handles.load(Ordering::Acquire) == 0 && self.connections() == 0 && self.routes.is_empty()
+    }
+
+    /// The endpoint task is gone: nothing will arrive any more.
+    pub fn on_task_lost(&self) {
+        let connections: Vec<_> = {
+            let mut registry = lock(&self.registry);
+            registry.closing.get_or_insert_with(|| (VarInt::default(), Bytes::new()));
+            registry.connections.values().cloned().collect()
+        };
+        for connection in connections {
+            connection.mark_closed(ConnectionError::TaskLost);
+            connection.close(VarInt::default(), Bytes::new());
+        }
+        drop(self.incoming.close());
+        self.routes.inboxes().iter().for_each(|inbox| inbox.close());
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,13 @@
+//! What a handle of the application and the task of its connection share: small parts, each behind its own short lock.
+
+pub mod accepted;
+pub mod connection;
+pub mod endpoint;
+pub mod open_credit;
+pub mod ready;
+pub mod recv;
+pub mod send;
+pub mod send_pool;
+pub mod signal;
+pub mod stream;
+pub mod waiters;

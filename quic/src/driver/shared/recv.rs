@@ -1,0 +1,269 @@
+//! The receiving half of a stream, between the task and its handle.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::driver::lock;
+use crate::wire::VarInt;
+
+/// The receiving half: what has arrived in order and the application has not read yet.
+///
+/// Flow control bounds it: the task hands over only what the window allowed the peer to send.
+#[derive(Debug, Default)]
+pub struct RecvHalf {
+    state: Mutex<RecvState>,
+    /// Bytes that the application has read, or will never read, and the task has not credited yet.
+    unreported: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct RecvState {
+    chunks: VecDeque<Bytes>,
+    end: Option<RecvEnd>,
+    end_seen: bool,
+    stopped: Option<VarInt>,
+    /// The task has not heard of `stopped` yet.
+    stop_is_news: bool,
+    /// The application has seen the end, or will never look; the task has not heard of it yet.
+    release_is_news: bool,
+    /// The task holds more, for when this is read.
+    more: bool,
+    lost: bool,
+    reader: Option<Waker>,
+}
+
+/// How the peer ended the stream.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum RecvEnd {
+    /// After all data.
+    Fin,
+    /// At once, with this code.
+    Reset(VarInt),
+}
+
+/// What a reader finds.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum Fill {
+    /// Data.
+    Data,
+    /// All data were read.
+    End(RecvEnd),
+    /// This end has stopped the stream.
+    Stopped,
+    /// The connection was over before the end of the stream came.
+    Lost,
+}
+
+/// What the task takes out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct RecvNews {
+    /// Bytes to credit to the peer.
+    pub credit: u64,
+    /// The application does not want the rest.
+    pub stop: Option<VarInt>,
+    /// The application has seen the end, or will never look.
+    pub release: bool,
+    /// There is room for more data.
+    pub wants_more: bool,
+}
+
+/// So many chunks wait for the application; more stays in the protocol core, which joins small ones.
+pub const MAX_CHUNKS: usize = 1024;
+
+impl RecvHalf {
+    /// Moves all that is there into `local`, which is empty, or waits for something. True beside it if the task is to
+    /// be told.
+    pub fn poll_fill(&self, local: &mut VecDeque<Bytes>, cx: &Context<'_>) -> Poll<(Fill, bool)> {
+        debug_assert!(local.is_empty());
+        let mut state = lock(&self.state);
+        if state.stopped.is_some() {
+            return Poll::Ready((Fill::Stopped, false));
+        }
+        if !state.chunks.is_empty() {
+            std::mem::swap(&mut state.chunks, local);
+            return Poll::Ready((Fill::Data, state.more));
+        }
+        if let Some(end) = state.end {
+            let first = !std::mem::replace(&mut state.end_seen, true);
+            state.release_is_news |= first;
+            return Poll::Ready((Fill::End(end), first));
+        }
+        if state.lost {
+            return Poll::Ready((Fill::Lost, false));
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Counts bytes as read; returns how many the task does not know of.
+    pub fn count_read(&self, bytes: u64) -> u64 {
+        self.unreported.fetch_add(bytes, Ordering::Release) + bytes
+    }
+
+    /// Drops what was not read, and asks the peer to send no more. Returns the bytes dropped; `None` if the stream has
+    /// been stopped before, or its end was seen. With the end known there is nothing left to ask.
+    pub fn stop(&self, code: VarInt) -> Option<u64> {
+        let (dropped, _chunks) = {
+            let mut state = lock(&self.state);
+            if state.stopped.is_some() || state.end_seen {
+                return None;
+            }
+            state.stopped = Some(code);
+            state.stop_is_news = state.end.is_none();
+            state.release_is_news = true;
+            let chunks = std::mem::take(&mut state.chunks);
+            (chunks.iter().map(|chunk| chunk.len() as u64).sum(), chunks)
+        };
+        Some(dropped)
+    }
+
+    /// For the task: how many chunks may be delivered.
+    pub fn room(&self) -> usize {
+        MAX_CHUNKS.saturating_sub(lock(&self.state).chunks.len())
+    }
+
+    /// For the task: data that arrived, and perhaps the end, or that there is `more`. `chunks` is emptied.
+    ///
+    /// Returns the bytes that nobody will read.
+    pub fn deliver(&self, chunks: &mut VecDeque<Bytes>, end: Option<RecvEnd>, more: bool) -> u64 {
+        let mut dropped = VecDeque::new();
+        let reader = {
+            let mut state = lock(&self.state);
+            state.end = state.end.or(end);
+            state.more = more;
+            if state.stopped.is_some() {
+                std::mem::swap(&mut dropped, chunks);
+            } else if state.chunks.is_empty() {
+                std::mem::swap(&mut state.chunks, chunks);
+            } else {
+                state.chunks.append(chunks);
+            }
+            if matches!(end, Some(RecvEnd::Reset(_))) {
+                dropped.append(&mut state.chunks);
+            }
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        dropped.iter().map(|chunk| chunk.len() as u64).sum()
+    }
+
+    /// For the task: what the application has done.
+    pub fn take(&self) -> RecvNews {
+        let credit = self.take_credit();
+        let mut state = lock(&self.state);
+        let stop = if std::mem::take(&mut state.stop_is_news) { state.stopped } else { None };
+        let release = std::mem::take(&mut state.release_is_news);
+        let wants_more = state.more && state.chunks.is_empty();
+        RecvNews { credit, stop, release, wants_more }
+    }
+
+    /// For the task: only the bytes to credit.
+    pub fn take_credit(&self) -> u64 {
+        self.unreported.swap(0, Ordering::Acquire)
+    }
+
+    /// For the task: the connection is over. What has arrived can still be read.
+    pub fn on_lost(&self) {
+        let reader = {
+            let mut state = lock(&self.state);
+            state.lost = true;
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::testing::CountingWaker;
+
+    fn chunks(parts: &[&'static [u8]]) -> VecDeque<Bytes> {
+        parts.iter().map(|part| Bytes::from_static(part)).collect()
+    }
+
+    #[test]
+    fn a_reader_is_woken_once_and_takes_all() {
+        let half = RecvHalf::default();
+        let (waker, count) = CountingWaker::pair();
+        let cx = Context::from_waker(&waker);
+        let mut local = VecDeque::new();
+        assert!(half.poll_fill(&mut local, &cx).is_pending());
+        assert_eq!(half.deliver(&mut chunks(&[b"ab", b"c"]), None, false), 0);
+        assert_eq!(half.deliver(&mut chunks(&[b"d"]), Some(RecvEnd::Fin), false), 0);
+        assert_eq!(count.wakes(), 1);
+        assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::Data, false)));
+        assert_eq!(local.drain(..).flatten().collect::<Vec<_>>(), b"abcd");
+        for first in [true, false] {
+            assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::End(RecvEnd::Fin), first)));
+            assert_eq!(half.take().release, first, "told once");
+        }
+        assert_eq!(half.stop(1_u8.into()), None, "it has come to its end");
+    }
+
+    #[test]
+    fn a_stop_credits_what_nobody_reads() {
+        let half = RecvHalf::default();
+        half.deliver(&mut chunks(&[b"abc"]), None, false);
+        let code = 9_u8.into();
+        assert_eq!(half.stop(code), Some(3));
+        assert_eq!(half.stop(code), None);
+        assert_eq!(half.deliver(&mut chunks(&[b"de"]), None, false), 2, "what was on its way as well");
+        half.count_read(3);
+        assert_eq!(half.take(), RecvNews { credit: 3, stop: Some(code), release: true, wants_more: false });
+        assert_eq!(half.take(), RecvNews::default());
+    }
+
+    #[test]
+    fn a_reset_overtakes_data() {
+        let half = RecvHalf::default();
+        let (waker, _) = CountingWaker::pair();
+        half.deliver(&mut chunks(&[b"abc"]), None, false);
+        assert_eq!(half.deliver(&mut chunks(&[]), Some(RecvEnd::Reset(4_u8.into())), false), 3);
+        let found = half.poll_fill(&mut VecDeque::new(), &Context::from_waker(&waker));
+        assert_eq!(found, Poll::Ready((Fill::End(RecvEnd::Reset(4_u8.into())), true)));
+    }
+
+    #[test]
+    fn with_the_end_known_there_is_nothing_to_stop() {
+        let half = RecvHalf::default();
+        half.deliver(&mut chunks(&[b"abc"]), Some(RecvEnd::Fin), false);
+        assert_eq!(half.stop(1_u8.into()), Some(3));
+        assert_eq!(half.take(), RecvNews { release: true, ..RecvNews::default() });
+    }
+
+    #[test]
+    fn the_task_keeps_what_there_is_no_room_for() {
+        let half = RecvHalf::default();
+        let (waker, _) = CountingWaker::pair();
+        let mut many: VecDeque<_> = std::iter::repeat_n(Bytes::from_static(b"x"), MAX_CHUNKS).collect();
+        assert_eq!(half.room(), MAX_CHUNKS);
+        half.deliver(&mut many, None, true);
+        assert_eq!((half.room(), half.take().wants_more), (0, false));
+        let mut local = VecDeque::new();
+        let found = half.poll_fill(&mut local, &Context::from_waker(&waker));
+        assert_eq!(found, Poll::Ready((Fill::Data, true)), "the task is to be told");
+        assert_eq!((half.room(), half.take().wants_more), (MAX_CHUNKS, true));
+    }
+
+    #[test]
+    fn what_has_arrived_outlives_the_connection() {
+        let half = RecvHalf::default();
+        let (waker, _) = CountingWaker::pair();
+        let cx = Context::from_waker(&waker);
+        let mut local = VecDeque::new();
+        half.deliver(&mut chunks(&[b"abc"]), None, false);
+        half.on_lost();
+        assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::Data, false)));
+        local.clear();
+        assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::Lost, false)));
+    }
+}

@@ -1,0 +1,396 @@
+//! The sending half of a stream, between its handle and the task.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+
+use super::waiters::Waiters;
+use crate::driver::lock;
+use crate::wire::VarInt;
+
+/// The sending half: what the application has handed over and the task has not taken yet.
+#[derive(Debug, Default)]
+pub struct SendHalf {
+    state: Mutex<SendState>,
+}
+
+#[derive(Debug, Default)]
+struct SendState {
+    chunks: VecDeque<Bytes>,
+    /// The last chunk, while small writes are still added to it.
+    tail: BytesMut,
+    /// Bytes accepted, or promised to a writer, and not acknowledged.
+    used: u64,
+    end: Option<SendEnd>,
+    /// The task has not heard of `end` yet.
+    end_is_news: bool,
+    priority: Option<i32>,
+    stopped: Option<VarInt>,
+    /// The peer has acknowledged everything, or the reset.
+    acknowledged: bool,
+    lost: bool,
+    /// Blocked on the budget of the stream.
+    writer: Option<Waker>,
+    /// Wait for the end of the stream.
+    watchers: Waiters,
+}
+
+/// How the application ended the stream.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum SendEnd {
+    /// After all data.
+    Fin,
+    /// At once, with this code.
+    Reset(VarInt),
+}
+
+/// Why nothing can be written any more.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The peer does not want the rest.
+    Stopped(VarInt),
+    /// This end has finished or reset the stream.
+    Ended,
+    /// The connection is over.
+    Lost,
+}
+
+/// How a stream came to its end.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// The peer has acknowledged all data and the FIN.
+    Delivered,
+    /// This end reset it.
+    Reset,
+    /// The peer stopped it.
+    Stopped(VarInt),
+    /// The connection was over before.
+    Lost,
+}
+
+/// What the task takes out beside the data.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SendNews {
+    /// The stream ends after the data taken.
+    pub end: Option<SendEnd>,
+    /// A new priority.
+    pub priority: Option<i32>,
+}
+
+impl SendState {
+    fn refused(&self) -> Option<Refused> {
+        match (self.stopped, self.end) {
+            (Some(code), _) => Some(Refused::Stopped(code)),
+            (None, Some(_)) => Some(Refused::Ended),
+            (None, None) => self.lost.then_some(Refused::Lost),
+        }
+    }
+
+    fn outcome(&self) -> Option<SendOutcome> {
+        match (self.end, self.stopped) {
+            (Some(SendEnd::Fin), _) if self.acknowledged => Some(SendOutcome::Delivered),
+            (Some(SendEnd::Reset(_)), _) => Some(SendOutcome::Reset),
+            (_, Some(code)) => Some(SendOutcome::Stopped(code)),
+            _ => self.lost.then_some(SendOutcome::Lost),
+        }
+    }
+
+    /// Drops what the task has not taken; returns the bytes to give back to the pool.
+    fn discard(&mut self) -> u64 {
+        self.chunks = VecDeque::new();
+        self.tail = BytesMut::new();
+        std::mem::take(&mut self.used)
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            self.chunks.push_back(tail.freeze());
+        }
+    }
+}
+
+impl SendHalf {
+    /// Promises up to `want` bytes out of a budget of `cap`. If it is used up, `cx` is told when a quarter is free.
+    pub fn poll_reserve(&self, want: u64, cap: u64, cx: Option<&Context<'_>>) -> Poll<Result<u64, Refused>> {
+        let mut state = lock(&self.state);
+        if let Some(refused) = state.refused() {
+            return Poll::Ready(Err(refused));
+        }
+        let granted = cap.saturating_sub(state.used).min(want);
+        if granted == 0 && want > 0 {
+            if let Some(cx) = cx {
+                state.writer = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        state.used += granted;
+        Poll::Ready(Ok(granted))
+    }
+
+    /// Registers a writer that waits for something else than this stream's budget; it is still to be woken when the
+    /// stream ends. Says why if it has.
+    pub fn watch(&self, cx: &Context<'_>) -> Result<(), Refused> {
+        let mut state = lock(&self.state);
+        match state.refused() {
+            Some(refused) => Err(refused),
+            None => {
+                state.writer = Some(cx.waker().clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands over data that was promised room. If the stream has ended meanwhile, they are dropped: their room was
+    /// given back then.
+    pub fn push(&self, chunk: Bytes) {
+        let mut state = lock(&self.state);
+        if state.refused().is_none() {
+            state.seal_tail();
+            state.chunks.push_back(chunk);
+        }
+    }
+
+    /// The same for a part of a buffer that goes on: adjacent parts become one chunk again.
+    pub fn push_part(&self, part: BytesMut) {
+        let mut state = lock(&self.state);
+        if state.refused().is_some() {
+            return;
+        }
+        let adjacent = std::ptr::eq(state.tail.as_ptr_range().end, part.as_ptr());
+        if !adjacent {
+            state.seal_tail();
+        }
+        state.tail.unsplit(part);
+    }
+
+    /// Ends the stream. An `Ok` may come with bytes to give back to the pool.
+    ///
+    /// A FIN after a reset, or a second FIN, is refused; so is a reset once everything is acknowledged.
+    pub fn end(&self, end: SendEnd) -> Result<u64, Refused> {
+        let (released, woken, writer) = {
+            let mut state = lock(&self.state);
+            let refused = match (end, state.end) {
+                (_, Some(SendEnd::Reset(_))) => Some(Refused::Ended),
+                (SendEnd::Fin, _) => state.refused(),
+                (SendEnd::Reset(_), _) if state.acknowledged => Some(Refused::Ended),
+                (SendEnd::Reset(_), _) => None,
+            };
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
+            (state.end, state.end_is_news) = (Some(end), true);
+            match end {
+                SendEnd::Fin => return Ok(0),
+                SendEnd::Reset(_) => (state.discard(), state.watchers.take(), state.writer.take()),
+            }
+        };
+        woken.wake();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        Ok(released)
+    }
+
+    /// True if neither FIN nor reset was asked for, nor the peer has stopped it.
+    pub fn is_open(&self) -> bool {
+        let state = lock(&self.state);
+        state.end.is_none() && state.stopped.is_none()
+    }
+
+    /// Asks for a priority among the streams of the connection.
+    pub fn set_priority(&self, priority: i32) -> Result<(), Refused> {
+        let mut state = lock(&self.state);
+        match state.refused() {
+            Some(refused) => Err(refused),
+            None => {
+                state.priority = Some(priority);
+                Ok(())
+            }
+        }
+    }
+
+    /// Resolves when the stream has come to its end.
+    pub fn poll_outcome(&self, ticket: &mut Option<u64>, cx: &Context<'_>) -> Poll<SendOutcome> {
+        let mut state = lock(&self.state);
+        match state.outcome() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                state.watchers.register(ticket, cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Gives up waiting for the end.
+    pub fn cancel(&self, ticket: u64) {
+        lock(&self.state).watchers.remove(ticket);
+    }
+
+    /// For the task: moves all data to the end of `chunks`, and says what else is new.
+    pub fn take(&self, chunks: &mut VecDeque<Bytes>) -> SendNews {
+        let mut state = lock(&self.state);
+        state.seal_tail();
+        if chunks.is_empty() {
+            std::mem::swap(chunks, &mut state.chunks);
+        } else {
+            chunks.append(&mut state.chunks);
+        }
+        let end = if std::mem::take(&mut state.end_is_news) { state.end } else { None };
+        SendNews { end, priority: state.priority.take() }
+    }
+
+    /// For the task: bytes were acknowledged. Returns how many to give back to the pool.
+    pub fn on_acked(&self, bytes: u64, cap: u64) -> u64 {
+        let (released, writer) = {
+            let mut state = lock(&self.state);
+            let released = bytes.min(state.used);
+            state.used -= released;
+            let worthwhile = cap.saturating_sub(state.used) >= cap / 4;
+            (released, if worthwhile { state.writer.take() } else { None })
+        };
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        released
+    }
+
+    /// For the task: the peer has acknowledged everything, the end included. Returns the bytes to give back to the
+    /// pool.
+    pub fn on_acknowledged(&self) -> u64 {
+        let (released, woken) = {
+            let mut state = lock(&self.state);
+            state.acknowledged = true;
+            (std::mem::take(&mut state.used), state.watchers.take())
+        };
+        woken.wake();
+        released
+    }
+
+    /// For the task: the peer does not want the rest. Returns the bytes to give back to the pool.
+    pub fn on_stopped(&self, code: VarInt) -> u64 {
+        let (released, woken, writer) = {
+            let mut state = lock(&self.state);
+            if state.acknowledged {
+                return 0;
+            }
+            state.stopped.get_or_insert(code);
+            (state.discard(), state.watchers.take(), state.writer.take())
+        };
+        woken.wake();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        released
+    }
+
+    /// For the task: the connection is over.
+    pub fn on_lost(&self) {
+        let (woken, writer) = {
+            let mut state = lock(&self.state);
+            state.lost = true;
+            state.discard();
+            (state.watchers.take(), state.writer.take())
+        };
+        woken.wake();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::testing::CountingWaker;
+
+    fn reserve(half: &SendHalf, want: u64, cap: u64) -> Poll<Result<u64, Refused>> {
+        half.poll_reserve(want, cap, None)
+    }
+
+    fn contents(half: &SendHalf) -> (Vec<Bytes>, SendNews) {
+        let mut chunks = VecDeque::new();
+        let news = half.take(&mut chunks);
+        (chunks.into(), news)
+    }
+
+    #[test]
+    fn small_writes_become_one_chunk() {
+        let half = SendHalf::default();
+        let mut buffer = BytesMut::with_capacity(100);
+        for byte in 0..10_u8 {
+            assert_eq!(reserve(&half, 1, 100), Poll::Ready(Ok(1)));
+            buffer.extend_from_slice(&[byte]);
+            half.push_part(buffer.split());
+        }
+        half.push(Bytes::from_static(b"zero-copy"));
+        buffer.extend_from_slice(b"more");
+        half.push_part(buffer.split());
+        let (chunks, news) = contents(&half);
+        assert_eq!(chunks.iter().map(Bytes::len).collect::<Vec<_>>(), [10, 9, 4]);
+        assert_eq!(&chunks[0][..], (0..10).collect::<Vec<u8>>());
+        assert_eq!(news, SendNews::default());
+        buffer.extend_from_slice(b"late");
+        half.push_part(buffer.split());
+        assert_eq!(contents(&half).0, [&b"late"[..]], "what was taken is not touched any more");
+    }
+
+    #[test]
+    fn a_blocked_writer_is_woken_when_a_quarter_is_free() {
+        let half = SendHalf::default();
+        let (waker, count) = CountingWaker::pair();
+        assert_eq!(reserve(&half, 300, 100), Poll::Ready(Ok(100)));
+        assert!(half.poll_reserve(1, 100, Some(&Context::from_waker(&waker))).is_pending());
+        assert_eq!(half.on_acked(24, 100), 24);
+        assert_eq!(count.wakes(), 0);
+        assert_eq!(half.on_acked(1, 100), 1);
+        assert_eq!(count.wakes(), 1);
+    }
+
+    #[test]
+    fn a_stop_gives_everything_back_once() {
+        let half = SendHalf::default();
+        let (waker, count) = CountingWaker::pair();
+        let mut ticket = None;
+        assert_eq!(reserve(&half, 60, 100), Poll::Ready(Ok(60)));
+        assert!(half.poll_outcome(&mut ticket, &Context::from_waker(&waker)).is_pending());
+        assert_eq!(half.on_stopped(7_u8.into()), 60);
+        half.push(Bytes::from_static(b"too late"));
+        assert_eq!(contents(&half).0, Vec::<Bytes>::new());
+        assert_eq!(half.on_acked(60, 100), 0);
+        assert_eq!(count.wakes(), 1);
+        assert_eq!(reserve(&half, 1, 100), Poll::Ready(Err(Refused::Stopped(7_u8.into()))));
+        let outcome = half.poll_outcome(&mut ticket, &Context::from_waker(&waker));
+        assert_eq!(outcome, Poll::Ready(SendOutcome::Stopped(7_u8.into())));
+        assert_eq!(half.end(SendEnd::Fin), Err(Refused::Stopped(7_u8.into())));
+    }
+
+    #[test]
+    fn a_stream_ends_once() {
+        let half = SendHalf::default();
+        assert_eq!(half.end(SendEnd::Fin), Ok(0));
+        assert_eq!(half.end(SendEnd::Fin), Err(Refused::Ended));
+        assert_eq!(contents(&half).1.end, Some(SendEnd::Fin));
+        assert_eq!(contents(&half).1.end, None, "told once");
+        let code = 3_u8.into();
+        assert_eq!(half.end(SendEnd::Reset(code)), Ok(0), "a reset may follow a FIN");
+        assert_eq!(contents(&half).1.end, Some(SendEnd::Reset(code)));
+        assert_eq!(half.end(SendEnd::Reset(code)), Err(Refused::Ended));
+    }
+
+    #[test]
+    fn delivery_outlives_the_connection() {
+        let half = SendHalf::default();
+        let (waker, _) = CountingWaker::pair();
+        half.end(SendEnd::Fin).unwrap();
+        assert_eq!(half.on_acknowledged(), 0);
+        half.on_lost();
+        let outcome = half.poll_outcome(&mut None, &Context::from_waker(&waker));
+        assert_eq!(outcome, Poll::Ready(SendOutcome::Delivered));
+        let other = SendHalf::default();
+        other.on_lost();
+        assert_eq!(reserve(&other, 1, 1), Poll::Ready(Err(Refused::Lost)));
+    }
+}

@@ -1,0 +1,206 @@
+//! How many bytes of all streams of a connection may be accepted from the application and not yet be acknowledged.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use super::waiters::{Waiters, Woken};
+use crate::driver::lock;
+
+/// The limit never falls below this, however small the congestion window.
+pub const FLOOR: u64 = 256 << 10;
+
+/// A writer takes about this much at a time.
+const SHARE: u64 = 64 << 10;
+
+/// The budget of a connection.
+///
+/// Blocked writers queue, and are woken in order when a quarter is free. A woken writer has no claim: one that does not
+/// come back must not hold up the others.
+#[derive(Debug)]
+pub struct SendPool {
+    used: AtomicU64,
+    limit: AtomicU64,
+    /// Length of the queue, to be read without its lock.
+    waiting: AtomicUsize,
+    queue: Mutex<Waiters>,
+}
+
+impl SendPool {
+    /// A budget of [`FLOOR`] bytes, or `limit` if that is less.
+    pub fn new(limit: u64) -> Self {
+        Self {
+            used: AtomicU64::new(0),
+            limit: AtomicU64::new(limit.min(FLOOR)),
+            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Takes up to `want` bytes, at least one; without a context it does not wait.
+    pub fn poll_reserve(&self, want: u64, ticket: &mut Option<u64>, cx: Option<&Context<'_>>) -> Poll<u64> {
+        let in_line = self.waiting.load(Ordering::Acquire) > 0;
+        if (!in_line || self.quarter_is_free())
+            && let Some(granted) = self.take(want)
+        {
+            if let Some(ticket) = ticket.take() {
+                self.cancel(ticket);
+            }
+            return Poll::Ready(granted);
+        }
+        let Some(cx) = cx else { return Poll::Pending };
+        {
+            let mut queue = lock(&self.queue);
+            queue.register(ticket, cx.waker());
+            // Ordered with the load in `release`: either that sees us, or we see what it released.
+            self.waiting.store(queue.len(), Ordering::SeqCst);
+        }
+        if self.quarter_is_free()
+            && let Some(granted) = self.take(want)
+        {
+            if let Some(ticket) = ticket.take() {
+                self.cancel(ticket);
+            }
+            return Poll::Ready(granted);
+        }
+        Poll::Pending
+    }
+
+    /// Gives up waiting.
+    pub fn cancel(&self, ticket: u64) {
+        let mut queue = lock(&self.queue);
+        queue.remove(ticket);
+        self.waiting.store(queue.len(), Ordering::SeqCst);
+    }
+
+    /// Gives bytes back.
+    pub fn release(&self, bytes: u64) {
+        if bytes > 0 {
+            self.used.fetch_sub(bytes, Ordering::SeqCst);
+            self.wake_if_worthwhile();
+        }
+    }
+
+    /// Follows the congestion window.
+    pub fn set_limit(&self, limit: u64) {
+        if self.limit.swap(limit, Ordering::SeqCst) < limit {
+            self.wake_if_worthwhile();
+        }
+    }
+
+    /// Bytes in use.
+    #[cfg(test)]
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Wakes all: the connection is over.
+    pub fn close(&self) {
+        let woken = {
+            let mut queue = lock(&self.queue);
+            self.waiting.store(0, Ordering::SeqCst);
+            queue.take()
+        };
+        woken.wake();
+    }
+
+    fn free(&self) -> u64 {
+        self.limit.load(Ordering::SeqCst).saturating_sub(self.used.load(Ordering::SeqCst))
+    }
+
+    fn quarter_is_free(&self) -> bool {
+        self.free() >= self.limit.load(Ordering::SeqCst) / 4
+    }
+
+    fn take(&self, want: u64) -> Option<u64> {
+        let limit = self.limit.load(Ordering::SeqCst);
+        let mut granted = 0;
+        let taken = self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
+            granted = limit.saturating_sub(used).min(want);
+            (granted > 0).then_some(used + granted)
+        });
+        taken.ok().map(|_| granted)
+    }
+
+    fn wake_if_worthwhile(&self) {
+        if self.waiting.load(Ordering::SeqCst) == 0 || !self.quarter_is_free() {
+            return;
+        }
+        let woken = {
+            let mut queue = lock(&self.queue);
+            let shares = usize::try_from(self.free() / SHARE).unwrap_or(usize::MAX).max(1);
+            let woken = if self.used.load(Ordering::SeqCst) == 0 {
+                queue.take()
+            } else {
+                let shares = shares.min(queue.len());
+                Woken((0..shares).filter_map(|_| queue.pop()).collect())
+            };
+            self.waiting.store(queue.len(), Ordering::SeqCst);
+            woken
+        };
+        woken.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::testing::CountingWaker;
+
+    #[test]
+    fn a_pool_grants_what_it_has() {
+        let pool = SendPool::new(100);
+        assert_eq!(pool.poll_reserve(60, &mut None, None), Poll::Ready(60));
+        assert_eq!(pool.poll_reserve(60, &mut None, None), Poll::Ready(40));
+        assert_eq!(pool.poll_reserve(60, &mut None, None), Poll::Pending);
+        pool.release(100);
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn writers_are_woken_in_order_when_a_quarter_is_free() {
+        let pool = SendPool::new(FLOOR);
+        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..2).map(|_| CountingWaker::pair()).unzip();
+        let mut tickets = [None; 2];
+        for (ticket, waker) in tickets.iter_mut().zip(&wakers) {
+            assert!(pool.poll_reserve(10, ticket, Some(&Context::from_waker(waker))).is_pending());
+        }
+        pool.release(FLOOR / 4 - 1);
+        assert_eq!((counts[0].wakes(), counts[1].wakes()), (0, 0));
+        assert!(pool.poll_reserve(10, &mut None, None).is_pending(), "nobody overtakes for a few bytes");
+        pool.release(1);
+        assert_eq!((counts[0].wakes(), counts[1].wakes()), (1, 0));
+        pool.release(FLOOR - FLOOR / 4);
+        assert_eq!(counts[1].wakes(), 1);
+    }
+
+    #[test]
+    fn a_woken_writer_that_stays_away_holds_nobody_up() {
+        let pool = SendPool::new(FLOOR);
+        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..20).map(|_| CountingWaker::pair()).unzip();
+        for waker in &wakers {
+            assert!(pool.poll_reserve(10, &mut None, Some(&Context::from_waker(waker))).is_pending());
+        }
+        pool.release(FLOOR);
+        assert!(counts.iter().all(|count| count.wakes() == 1), "all room, all woken");
+    }
+
+    #[test]
+    fn a_raised_limit_wakes_too() {
+        let pool = SendPool::new(100);
+        assert_eq!(pool.poll_reserve(100, &mut None, None), Poll::Ready(100));
+        let (waker, count) = CountingWaker::pair();
+        let mut ticket = None;
+        assert!(pool.poll_reserve(1, &mut ticket, Some(&Context::from_waker(&waker))).is_pending());
+        pool.set_limit(1000);
+        assert_eq!(count.wakes(), 1);
+        assert_eq!(pool.poll_reserve(1, &mut ticket, Some(&Context::from_waker(&waker))), Poll::Ready(1));
+        pool.set_limit(10);
+        assert!(
+            pool.poll_reserve(1, &mut ticket, None).is_pending(),
+            "a limit below the use is no underflow"
+        );
+    }
+}

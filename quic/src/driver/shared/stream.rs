@@ -1,0 +1,211 @@
+//! One stream as its handles and the task of its connection share it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+
+use super::connection::Connection;
+use super::recv::RecvHalf;
+use super::send::{Refused, SendEnd, SendHalf};
+use crate::error::{ConnectionError, WriteError};
+use crate::packet::StreamId;
+
+/// News of the sending half, in [`Stream::take_news`].
+pub const SEND: u8 = 1;
+/// News of the receiving half.
+pub const RECV: u8 = 2;
+
+/// Both halves of a stream; of a unidirectional one, one half stays unused.
+pub struct Stream {
+    /// Its number.
+    pub id: StreamId,
+    /// What it belongs to.
+    pub connection: Arc<Connection>,
+    /// Which halves have news. Nonzero means that the stream is in the ready list, or about to be.
+    news: AtomicU8,
+    /// From the application to the peer.
+    pub send: SendHalf,
+    /// From the peer to the application.
+    pub recv: RecvHalf,
+}
+
+impl Stream {
+    /// A stream without data.
+    pub fn new(id: StreamId, connection: Arc<Connection>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            connection,
+            news: AtomicU8::new(0),
+            send: SendHalf::default(),
+            recv: RecvHalf::default(),
+        })
+    }
+
+    /// Tells the task that there is news of these halves; wakes it on the first news of any stream.
+    pub fn tell(self: &Arc<Self>, halves: u8) {
+        if self.news.fetch_or(halves, Ordering::AcqRel) == 0 && self.connection.ready.push(self.clone()) {
+            self.connection.inbox.signal.set();
+        }
+    }
+
+    /// For the task: which halves have news. To be called before it looks at them.
+    pub fn take_news(&self) -> u8 {
+        self.news.swap(0, Ordering::AcqRel)
+    }
+
+    /// Promises room for up to `want` bytes, at least one.
+    pub fn poll_reserve(
+        &self,
+        want: u64,
+        ticket: &mut Option<u64>,
+        cx: Option<&Context<'_>>,
+    ) -> Poll<Result<u64, WriteError>> {
+        let pool = &self.connection.pool;
+        // The pool comes first: whatever the stream counts as used can then be given back to the pool at any moment.
+        let Poll::Ready(room) = pool.poll_reserve(want, ticket, cx) else {
+            return match cx.map_or(Ok(()), |cx| self.send.watch(cx)) {
+                Ok(()) => Poll::Pending,
+                Err(refused) => Poll::Ready(Err(self.write_error(refused))),
+            };
+        };
+        let granted = self.send.poll_reserve(room, self.connection.stream_send_budget, cx);
+        let kept = if let Poll::Ready(Ok(granted)) = granted { granted } else { 0 };
+        pool.release(room - kept);
+        Poll::Ready(ready!(granted).map_err(|refused| self.write_error(refused)))
+    }
+
+    /// Finishes or resets the sending half.
+    pub fn end_send(self: &Arc<Self>, end: SendEnd) -> Result<(), WriteError> {
+        let released = self.send.end(end).map_err(|refused| self.write_error(refused))?;
+        self.connection.pool.release(released);
+        self.tell(SEND);
+        Ok(())
+    }
+
+    /// Counts bytes as read, and tells the task when credit is worth sending.
+    pub fn count_read(self: &Arc<Self>, bytes: u64) {
+        let connection = &self.connection;
+        let of_all = connection.count_read(bytes);
+        let of_stream = self.recv.count_read(bytes);
+        if of_stream >= connection.stream_window / 4 {
+            self.tell(RECV);
+        }
+        connection.check_unreported(of_all);
+    }
+
+    /// Why writing failed.
+    pub fn write_error(&self, refused: Refused) -> WriteError {
+        match refused {
+            Refused::Stopped(code) => WriteError::Stopped(code),
+            Refused::Ended => WriteError::ClosedStream,
+            Refused::Lost => self.lost().into(),
+        }
+    }
+
+    /// Why the connection is over.
+    pub fn lost(&self) -> ConnectionError {
+        self.connection.closed().cloned().unwrap_or(ConnectionError::TaskLost)
+    }
+
+    /// For the task: the connection is over.
+    pub fn on_lost(&self) {
+        self.send.on_lost();
+        self.recv.on_lost();
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// An application's share of a stream; it counts as a share of the connection.
+#[derive(Debug)]
+pub struct StreamRef(Arc<Stream>);
+
+impl StreamRef {
+    /// A new share.
+    pub fn new(stream: Arc<Stream>) -> Self {
+        stream.connection.retain();
+        Self(stream)
+    }
+}
+
+impl std::ops::Deref for StreamRef {
+    type Target = Arc<Stream>;
+
+    fn deref(&self) -> &Arc<Stream> {
+        &self.0
+    }
+}
+
+impl Clone for StreamRef {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl Drop for StreamRef {
+    fn drop(&mut self) {
+        self.0.connection.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::driver::shared::connection::testing::connection;
+    use crate::driver::testing::CountingWaker;
+    use crate::packet::{Dir, Side};
+
+    #[test]
+    fn a_stream_is_in_the_ready_list_once() {
+        let connection = connection();
+        let (waker, count) = CountingWaker::pair();
+        connection.inbox.signal.clear(&waker);
+        let stream = Stream::new(StreamId::new(Side::Client, Dir::Bi, 0), connection.clone());
+        stream.tell(SEND);
+        stream.tell(RECV);
+        assert_eq!(count.wakes(), 1);
+        let (mut opened, mut news) = (Vec::new(), Vec::new());
+        connection.ready.swap(&mut opened, &mut news);
+        assert_eq!((opened.len(), news.len()), (0, 1));
+        assert_eq!(news[0].take_news(), SEND | RECV);
+        stream.tell(SEND);
+        connection.ready.swap(&mut opened, &mut Vec::new());
+    }
+
+    #[test]
+    fn budget_of_stream_and_connection_both_count() {
+        let connection = connection();
+        let stream = Stream::new(StreamId::new(Side::Client, Dir::Uni, 0), connection.clone());
+        let budget = connection.stream_send_budget;
+        let mut ticket = None;
+        assert_eq!(stream.poll_reserve(budget + 1, &mut ticket, None), Poll::Ready(Ok(budget)));
+        assert_eq!(stream.poll_reserve(1, &mut ticket, None), Poll::Pending);
+        assert_eq!(connection.pool.used(), budget, "what the stream had no room for went back");
+        let code = 1_u8.into();
+        connection.pool.release(stream.send.on_stopped(code));
+        stream.send.push(Bytes::from_static(b"late"));
+        assert_eq!(connection.pool.used(), 0);
+        assert_eq!(stream.poll_reserve(1, &mut ticket, None), Poll::Ready(Err(WriteError::Stopped(code))));
+        assert_eq!(connection.pool.used(), 0);
+    }
+
+    #[test]
+    fn readers_tell_of_credit_by_the_quarter() {
+        let connection = connection();
+        let (waker, count) = CountingWaker::pair();
+        let stream = Stream::new(StreamId::new(Side::Client, Dir::Uni, 0), connection.clone());
+        connection.inbox.signal.clear(&waker);
+        stream.count_read(connection.stream_window / 4 - 1);
+        assert_eq!(count.wakes(), 0);
+        stream.count_read(1);
+        assert_eq!((count.wakes(), stream.take_news()), (1, RECV));
+        let _cycle = connection.ready.close();
+    }
+}

@@ -1,0 +1,137 @@
+//! Streams over loopback, end to end.
+
+mod common;
+
+use bytes::Bytes;
+use common::{Pair, in_time, pattern};
+use gannet::error::{ReadError, ReadToEndError, WriteError};
+use gannet::{ClosedStream, ConnectionError, VarInt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_comes_back_whole() {
+    let pair = Pair::new();
+    let (client, server) = pair.connect().await;
+    let echo = tokio::spawn(async move {
+        let (mut send, mut recv) = server.accept_bi().await.unwrap();
+        while let Some(chunk) = recv.read_chunk(usize::MAX).await.unwrap() {
+            send.write_chunk(chunk).await.unwrap();
+        }
+        send.finish().await.unwrap();
+        server
+    });
+    let data = pattern(3_000_000);
+    let (mut send, mut recv) = client.open_bi().await.unwrap();
+    let writer = async {
+        send.write_all(&data).await.unwrap();
+        send.finish().await.unwrap();
+    };
+    let (_, received) = in_time(async { tokio::join!(writer, recv.read_to_end(data.len())) }).await;
+    assert!(received.unwrap() == data);
+    in_time(echo).await.unwrap();
+}
+
+#[tokio::test]
+async fn many_streams_in_both_directions_at_once() {
+    let pair = Pair::new();
+    let (client, server) = pair.connect().await;
+    let serve = {
+        let server = server.clone();
+        tokio::spawn(async move {
+            while let Ok((mut send, mut recv)) = server.accept_bi().await {
+                tokio::spawn(async move {
+                    let body = recv.read_to_end(1 << 20).await.unwrap();
+                    send.write_all(&body).await.unwrap();
+                    send.shutdown().await.unwrap();
+                });
+            }
+        })
+    };
+    let mut requests = tokio::task::JoinSet::new();
+    for i in 0..300 {
+        let client = client.clone();
+        requests.spawn(async move {
+            let body = pattern(1 + i * 37);
+            let (mut send, mut recv) = client.open_bi().await.unwrap();
+            send.write_all(&body).await.unwrap();
+            send.shutdown().await.unwrap();
+            assert!(recv.read_to_end(1 << 20).await.unwrap() == body);
+        });
+    }
+    while let Some(done) = in_time(requests.join_next()).await {
+        done.unwrap();
+    }
+    client.close(7_u8.into(), b"done");
+    let reason = in_time(server.closed()).await;
+    assert_eq!(reason, ConnectionError::Application { code: 7_u8.into(), reason: "done".into() });
+    in_time(serve).await.unwrap();
+}
+
+#[tokio::test]
+async fn small_writes_and_reads_through_tokios_traits() {
+    let pair = Pair::new();
+    let (client, server) = pair.connect().await;
+    let mut send = client.open_uni().await.unwrap();
+    let data = pattern(20_000);
+    for part in data.chunks(7) {
+        AsyncWriteExt::write_all(&mut send, part).await.unwrap();
+    }
+    send.shutdown().await.unwrap();
+    let mut recv = in_time(server.accept_uni()).await.unwrap();
+    let mut received = Vec::new();
+    in_time(AsyncReadExt::read_to_end(&mut recv, &mut received)).await.unwrap();
+    assert!(received == data);
+    assert_eq!(recv.read(&mut [0; 4]).await, Ok(None), "the end stays the end");
+    assert_eq!(send.write(b"x").await, Err(WriteError::ClosedStream));
+    in_time(send.finish()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reset_and_a_stop_carry_their_codes() {
+    let pair = Pair::new();
+    let (client, server) = pair.connect().await;
+    let (mut send, mut recv) = client.open_bi().await.unwrap();
+    send.write_all(b"hello").await.unwrap();
+    let (mut back, mut forth) = in_time(server.accept_bi()).await.unwrap();
+    let code = |n: u32| VarInt::from_u32(n);
+    assert_eq!(in_time(forth.read_chunk(99)).await.unwrap(), Some(Bytes::from_static(b"hello")));
+    send.reset(code(5)).unwrap();
+    assert_eq!(in_time(forth.read_chunk(99)).await, Err(ReadError::Reset(code(5))));
+    assert_eq!(send.reset(code(6)), Err(ClosedStream));
+    recv.stop(code(9)).unwrap();
+    assert_eq!(recv.read_chunk(9).await, Err(ReadError::ClosedStream));
+    assert_eq!(in_time(back.stopped()).await, Ok(Some(code(9))));
+    assert_eq!(back.write(b"x").await, Err(WriteError::Stopped(code(9))));
+}
+
+#[tokio::test]
+async fn a_dropped_stream_is_reset_and_a_finished_one_is_not() {
+    let pair = Pair::new();
+    let (client, server) = pair.connect().await;
+    let mut kept = client.open_uni().await.unwrap();
+    kept.write_all(b"kept").await.unwrap();
+    kept.shutdown().await.unwrap();
+    drop(kept);
+    let mut recv = in_time(server.accept_uni()).await.unwrap();
+    assert_eq!(in_time(recv.read_to_end(10)).await.unwrap(), b"kept");
+    let mut lost = client.open_uni().await.unwrap();
+    lost.write_all(b"lost").await.unwrap();
+    drop(lost);
+    let mut recv = in_time(server.accept_uni()).await.unwrap();
+    let end = in_time(recv.read_to_end(10)).await;
+    assert_eq!(end, Err(ReadToEndError::Read(ReadError::Reset(VarInt::default()))));
+}
+
+#[tokio::test]
+async fn what_has_arrived_can_be_read_after_the_connection_is_over() {
+    let pair = Pair::new();
+    let (client, server) = pair.connect().await;
+    let mut send = client.open_uni().await.unwrap();
+    send.write_all(b"last words").await.unwrap();
+    in_time(send.finish()).await.unwrap();
+    client.close(VarInt::default(), b"");
+    in_time(server.closed()).await;
+    let mut recv = in_time(server.accept_uni()).await.unwrap();
+    assert_eq!(recv.read_to_end(100).await.unwrap(), b"last words");
+    assert!(server.accept_uni().await.is_err() && server.open_uni().await.is_err());
+}
