@@ -9,3 +9,5 @@ pub use code::Code;
 pub use connection::ConnectionError;
 pub use stream::{BoxError, StreamError};
 pub(crate) use violation::Violation;
+
+pub use crate::proto::headers::{Malformed, Unsendable};

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{Code, ConnectionError};
+use crate::proto::headers::{Malformed, Unsendable};
 
 /// An error of the application: what a body or a service failed with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -24,31 +25,21 @@ pub enum StreamError {
     /// The peer does not want the rest of the message.
     #[error("the peer stopped the stream: {0}")]
     Stopped(Code),
-    /// The peer's message broke the rules (RFC 9114 §4.1.2), and was answered with this code.
-    #[error("{code}: {reason}")]
-    Malformed {
-        /// What the peer was told.
-        code: Code,
-        /// What is wrong with the message.
-        reason: &'static str,
-    },
+    /// The peer's message is malformed (RFC 9114 §4.1.2); it was told so with [`Code::H3_MESSAGE_ERROR`].
+    #[error("malformed message: {0}")]
+    Malformed(#[from] Malformed),
+    /// The client's stream ended before its request was whole; it was told so with [`Code::H3_REQUEST_INCOMPLETE`].
+    #[error("the stream ended before the request was whole")]
+    Incomplete,
     /// The headers or trailers of the peer's message are larger than this end takes.
     #[error("a field section of the peer is larger than {limit} bytes")]
     TooLarge {
         /// The limit, counted as RFC 9114 §4.2.2 says.
         limit: u64,
     },
-    /// The headers or trailers to be sent are larger than the peer takes.
-    #[error("a field section of {size} bytes is larger than the {limit} bytes that the peer takes")]
-    PeerLimit {
-        /// Their size, counted as RFC 9114 §4.2.2 says.
-        size: u64,
-        /// What the peer announced.
-        limit: u64,
-    },
-    /// The message to be sent cannot be expressed in HTTP/3; nothing of it was sent.
-    #[error("not a message of HTTP/3: {0}")]
-    InvalidMessage(&'static str),
+    /// The message to be sent cannot be expressed in HTTP/3, or not to this peer.
+    #[error(transparent)]
+    Unsendable(#[from] Unsendable),
     /// The body to be sent is shorter or longer than its content-length. The stream was reset.
     #[error("a body of {actual} bytes or more does not fit its content-length of {declared}")]
     BodyLength {
@@ -71,7 +62,9 @@ impl StreamError {
     pub const fn code(&self) -> Option<Code> {
         match self {
             Self::Connection(error) => error.code(),
-            Self::Reset(code) | Self::Stopped(code) | Self::Malformed { code, .. } => Some(*code),
+            Self::Reset(code) | Self::Stopped(code) => Some(*code),
+            Self::Malformed(_) => Some(Code::H3_MESSAGE_ERROR),
+            Self::Incomplete => Some(Code::H3_REQUEST_INCOMPLETE),
             _ => None,
         }
     }
@@ -93,7 +86,7 @@ impl StreamError {
     #[must_use]
     pub fn is_unprocessed(&self) -> bool {
         match self {
-            Self::GoingAway | Self::PeerLimit { .. } | Self::InvalidMessage(_) => true,
+            Self::GoingAway | Self::Unsendable(_) => true,
             Self::Reset(code) => *code == Code::H3_REQUEST_REJECTED,
             _ => false,
         }
@@ -108,14 +101,7 @@ impl StreamError {
     /// Whether the fault is with the message or body that this end wanted to send.
     #[must_use]
     pub const fn is_user(&self) -> bool {
-        matches!(
-            self,
-            Self::PeerLimit { .. }
-                | Self::InvalidMessage(_)
-                | Self::BodyLength { .. }
-                | Self::Body(_)
-                | Self::Closed
-        )
+        matches!(self, Self::Unsendable(_) | Self::BodyLength { .. } | Self::Body(_) | Self::Closed)
     }
 }
 
@@ -126,10 +112,10 @@ impl From<StreamError> for io::Error {
             StreamError::GoingAway => io::ErrorKind::ConnectionRefused,
             StreamError::Reset(_) => io::ErrorKind::ConnectionReset,
             StreamError::Stopped(_) => io::ErrorKind::BrokenPipe,
-            StreamError::Malformed { .. } | StreamError::TooLarge { .. } => io::ErrorKind::InvalidData,
-            StreamError::PeerLimit { .. }
-            | StreamError::InvalidMessage(_)
-            | StreamError::BodyLength { .. } => io::ErrorKind::InvalidInput,
+            StreamError::Malformed(_) | StreamError::Incomplete | StreamError::TooLarge { .. } => {
+                io::ErrorKind::InvalidData
+            }
+            StreamError::Unsendable(_) | StreamError::BodyLength { .. } => io::ErrorKind::InvalidInput,
             StreamError::Body(_) => io::ErrorKind::Other,
             StreamError::Closed => io::ErrorKind::NotConnected,
         };

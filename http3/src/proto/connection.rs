@@ -115,7 +115,7 @@ impl ControlReader {
 
     fn goaway(&mut self, id: u64) -> Result<(), Violation> {
         // A server names a request, which is a bidirectional stream of the client.
-        if self.side == Side::Client && id % 4 != 0 {
+        if self.side == Side::Client && !id.is_multiple_of(4) {
             return Err(Violation::new(
                 Code::H3_ID_ERROR,
                 "GOAWAY with the ID of something that is not a request",

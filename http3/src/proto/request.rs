@@ -13,8 +13,10 @@
 
 use bytes::Bytes;
 use gannet::Side;
+use http::{Method, StatusCode};
 
 use super::frame::{Frame, FrameDecoder};
+use super::headers::{Malformed, SectionError};
 use crate::error::{Code, Violation};
 
 /// Frames without effect that are let pass between two pieces of content.
@@ -47,23 +49,44 @@ pub(crate) enum Content {
     Tunnel,
 }
 
+impl Content {
+    /// What follows a request.
+    pub(crate) fn of_request(method: &Method, content_length: Option<u64>) -> Self {
+        if method == Method::CONNECT { Self::Tunnel } else { Self::announced(content_length) }
+    }
+
+    /// What follows a final response to a request with this method.
+    pub(crate) fn of_response(method: &Method, status: StatusCode, content_length: Option<u64>) -> Self {
+        if method == Method::CONNECT && status.is_success() {
+            Self::Tunnel
+        } else if method == Method::HEAD
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        {
+            Self::Forbidden
+        } else {
+            Self::announced(content_length)
+        }
+    }
+
+    fn announced(content_length: Option<u64>) -> Self {
+        content_length.map_or(Self::Unknown, Self::Exactly)
+    }
+}
+
 /// What a peer did wrong, and how far the damage goes (RFC 9114 §8).
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The connection has to be closed.
     Connection(Violation),
-    /// The stream is reset and stopped; the connection goes on.
-    Stream(Violation),
-    /// A field section is larger than we take. Of the announced size, where that alone told.
+    /// The message is malformed: a stream error of type H3_MESSAGE_ERROR (RFC 9114 §4.1.2).
+    Malformed(Malformed),
+    /// The stream of a request ended before the request was whole: H3_REQUEST_INCOMPLETE.
+    Incomplete,
+    /// A field section is larger than we take.
     SectionTooLarge,
 }
 
 impl Fault {
-    /// The message is malformed in the sense of RFC 9114 §4.1.2.
-    pub(crate) const fn malformed(reason: &'static str) -> Self {
-        Self::Stream(Violation::new(Code::H3_MESSAGE_ERROR, reason))
-    }
-
     const fn unexpected(reason: &'static str) -> Self {
         Self::Connection(Violation::new(Code::H3_FRAME_UNEXPECTED, reason))
     }
@@ -72,6 +95,16 @@ impl Fault {
 impl From<Violation> for Fault {
     fn from(violation: Violation) -> Self {
         Self::Connection(violation)
+    }
+}
+
+impl From<SectionError> for Fault {
+    fn from(error: SectionError) -> Self {
+        match error {
+            SectionError::Qpack(violation) => Self::Connection(violation),
+            SectionError::Malformed(malformed) => Self::Malformed(malformed),
+            SectionError::TooLarge => Self::SectionTooLarge,
+        }
     }
 }
 
@@ -126,6 +159,14 @@ impl MessageReader {
         self.finished = true;
     }
 
+    /// Whether only the end is left to be told, and is in order.
+    pub(crate) fn try_end(&mut self) -> Result<bool, Fault> {
+        if self.finished && self.input.is_empty() && self.phase != Phase::Ended {
+            self.end()?;
+        }
+        Ok(self.phase == Phase::Ended)
+    }
+
     /// Whether [`next`](Self::next) has nothing to tell without more bytes.
     pub(crate) fn is_drained(&self) -> bool {
         self.input.is_empty() && !self.finished
@@ -149,11 +190,6 @@ impl MessageReader {
             Phase::Content(Content::Forbidden) | Phase::Trailed | Phase::Ended => Some(0),
             _ => None,
         }
-    }
-
-    /// Whether the end was reached.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.phase == Phase::Ended
     }
 
     /// The next event; `None` if more bytes are needed.
@@ -200,9 +236,9 @@ impl MessageReader {
         self.received += data.len() as u64;
         match content {
             Content::Exactly(expected) if self.received > expected => {
-                Err(Fault::malformed("more content than the content-length says"))
+                Err(Fault::Malformed(Malformed::ContentLengthMismatch))
             }
-            Content::Forbidden => Err(Fault::malformed("content in a response that never has any")),
+            Content::Forbidden => Err(Fault::Malformed(Malformed::UnexpectedContent)),
             _ => Ok(Some(Event::Data(data))),
         }
     }
@@ -230,13 +266,9 @@ impl MessageReader {
     fn end(&mut self) -> Result<(), Fault> {
         self.frames.finish()?;
         match (self.phase, self.side) {
-            (Phase::Head | Phase::Decoding, Side::Server) => {
-                let violation =
-                    Violation::new(Code::H3_REQUEST_INCOMPLETE, "the stream ended without a request");
-                return Err(Fault::Stream(violation));
-            }
+            (Phase::Head | Phase::Decoding, Side::Server) => return Err(Fault::Incomplete),
             (Phase::Head | Phase::Decoding, Side::Client) => {
-                return Err(Fault::malformed("the stream ended without a final response"));
+                return Err(Fault::Malformed(Malformed::NoResponse));
             }
             _ => self.content_done()?,
         }
@@ -248,7 +280,7 @@ impl MessageReader {
     fn content_done(&self) -> Result<(), Fault> {
         match self.phase {
             Phase::Content(Content::Exactly(expected)) if self.received < expected => {
-                Err(Fault::malformed("less content than the content-length says"))
+                Err(Fault::Malformed(Malformed::ContentLengthMismatch))
             }
             _ => Ok(()),
         }

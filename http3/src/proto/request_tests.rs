@@ -55,7 +55,7 @@ fn read(side: Side, heads: &[Option<Content>], stream: &[u8], piece: usize) -> (
                 }
                 match (events.last_mut(), event) {
                     (Some(Event::Data(so_far)), Event::Data(more)) => {
-                        *so_far = [&so_far[..], &more].concat().into()
+                        *so_far = [&so_far[..], &more].concat().into();
                     }
                     (_, event) => events.push(event),
                 }
@@ -80,7 +80,8 @@ fn data(data: &'static [u8]) -> Event {
 fn code(fault: Option<Fault>) -> Option<(bool, Code)> {
     match fault? {
         Fault::Connection(violation) => Some((true, violation.code)),
-        Fault::Stream(violation) => Some((false, violation.code)),
+        Fault::Malformed(_) => Some((false, Code::H3_MESSAGE_ERROR)),
+        Fault::Incomplete => Some((false, Code::H3_REQUEST_INCOMPLETE)),
         Fault::SectionTooLarge => None,
     }
 }

@@ -78,6 +78,12 @@ pub enum Malformed {
     /// Content of another length than content-length says.
     #[error("the content does not have the length that content-length says")]
     ContentLengthMismatch,
+    /// Content in a response that never has any: to HEAD, or with status 204 or 304.
+    #[error("content in a response that has none")]
+    UnexpectedContent,
+    /// A stream that ends before a final response.
+    #[error("no final response")]
+    NoResponse,
 }
 
 /// Why a message cannot be sent.
@@ -91,6 +97,12 @@ pub enum Unsendable {
     /// and `*` goes with OPTIONS only.
     #[error("the target of the request does not suit its method")]
     Target,
+    /// A content-length that is not one number.
+    #[error("an invalid content-length")]
+    ContentLength,
+    /// An interim response (1xx) where a final one is due, or the other way round.
+    #[error("a status that does not belong here")]
+    Status,
     /// HTTP/3 has no 101 (Switching Protocols).
     #[error("HTTP/3 has no status 101")]
     SwitchingProtocols,
