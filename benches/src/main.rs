@@ -7,12 +7,12 @@
 //! Client and server run in one process on a thread each, over loopback, with packets of one size. The contenders take
 //! turns in each round, the order turning round as well: machines drift, so that only figures of one round compare.
 
+mod gannet_contender;
 mod limit;
 mod meter;
 #[cfg(feature = "peers")]
 mod quinn_peer;
 mod report;
-#[cfg(feature = "peers")]
 mod tls;
 mod workload;
 
@@ -51,6 +51,7 @@ struct Options {
 
 fn contenders() -> Vec<Box<dyn Contender>> {
     vec![
+        Box::new(gannet_contender::Gannet),
         Box::new(limit::Limit(limit::Work::Udp)),
         Box::new(limit::Limit(limit::Work::Sealed)),
         #[cfg(feature = "peers")]
