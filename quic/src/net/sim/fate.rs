@@ -21,6 +21,11 @@ impl Fate {
         self.uniform(node) < share
     }
 
+    /// A number below `bound`, independent of [`Fate::hits`] at the same node.
+    pub(super) fn below(self, node: usize, bound: usize) -> usize {
+        (mix(!self.hash ^ (node as u64 + 1)) % bound.max(1) as u64) as usize
+    }
+
     /// A number from 0 to 1, at the `node`-th node of the link.
     fn uniform(self, node: usize) -> f64 {
         let bits = mix(self.hash ^ (node as u64 + 1)) >> 11;

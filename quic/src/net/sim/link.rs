@@ -1,9 +1,11 @@
 //! One direction between two addresses: a list of nodes that each datagram passes in turn.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::fate::Fate;
+use crate::packet::Ecn;
 
 /// Bytes of IPv4 and UDP headers, which a link carries as well.
 const OVERHEAD: usize = 28;
@@ -37,8 +39,16 @@ pub enum Node {
         /// How far behind the copy is.
         after: Duration,
     },
+    /// Of this share (0 to 1) one byte is changed.
+    Corrupt(f64),
+    /// Of those marked ECT, this share (0 to 1) leaves marked CE.
+    Mark(f64),
+    /// ECN marks are erased.
+    Bleach,
     /// Those in these positions are lost, counted from 0 as they enter the link.
     Drop(Vec<u64>),
+    /// All are lost that come at these times, counted from the beginning.
+    Blackhole(Range<Duration>),
 }
 
 impl Node {
@@ -64,6 +74,10 @@ pub struct LinkStats {
     pub duplicated: u64,
     /// Were held back so that others could overtake.
     pub reordered: u64,
+    /// Had a byte changed.
+    pub corrupted: u64,
+    /// Were marked CE.
+    pub marked: u64,
 }
 
 /// A datagram on its way, as a node sees it.
@@ -72,6 +86,8 @@ pub(super) struct Passing {
     pub(super) index: u64,
     pub(super) fate: Fate,
     pub(super) len: usize,
+    /// Carries ECT(0) or ECT(1).
+    pub(super) ect: bool,
 }
 
 /// What a node does with a datagram; times count from when it came to the node.
@@ -81,6 +97,10 @@ pub(super) enum Step {
     Forward(Duration),
     /// At once, and again after this time.
     Twice(Duration),
+    /// At once, with a change to the byte at this position.
+    Corrupted(usize),
+    /// At once, with this mark.
+    Marked(Option<Ecn>),
 }
 
 #[derive(Debug)]
@@ -102,12 +122,22 @@ impl Link {
     /// Lets a datagram pass the `at`-th node; `None` if there are no more nodes.
     pub(super) fn pass(&mut self, now: Duration, at: usize, passing: Passing) -> Option<Step> {
         let (node, wire) = self.nodes.get_mut(at)?;
-        let Passing { index, fate, len } = passing;
+        let Passing { index, fate, len, ect } = passing;
         let stats = &mut self.stats;
         Some(match node {
             Node::Delay(delay) => Step::Forward(*delay),
             Node::Loss(share) if fate.hits(at, *share) => lost(stats),
             Node::Drop(indices) if indices.contains(&index) => lost(stats),
+            Node::Blackhole(times) if times.contains(&now) => lost(stats),
+            Node::Corrupt(share) if len > 0 && fate.hits(at, *share) => {
+                stats.corrupted += 1;
+                Step::Corrupted(fate.below(at, len))
+            }
+            Node::Mark(share) if ect && fate.hits(at, *share) => {
+                stats.marked += 1;
+                Step::Marked(Some(Ecn::Ce))
+            }
+            Node::Bleach => Step::Marked(None),
             Node::Reorder { share, by } if fate.hits(at, *share) => {
                 stats.reordered += 1;
                 Step::Forward(*by)
@@ -123,9 +153,13 @@ impl Link {
                 };
                 Step::Forward(left - now)
             }
-            Node::Loss(_) | Node::Drop(_) | Node::Reorder { .. } | Node::Duplicate { .. } => {
-                Step::Forward(Duration::ZERO)
-            }
+            Node::Loss(_)
+            | Node::Drop(_)
+            | Node::Blackhole(_)
+            | Node::Corrupt(_)
+            | Node::Mark(_)
+            | Node::Reorder { .. }
+            | Node::Duplicate { .. } => Step::Forward(Duration::ZERO),
         })
     }
 }

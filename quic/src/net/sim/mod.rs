@@ -1,4 +1,5 @@
-//! A virtual network: hosts without sockets, links that delay, queue, lose, reorder and duplicate, time that jumps.
+//! A virtual network: hosts without sockets, links that delay, queue, lose, reorder, duplicate and corrupt, time that
+//! jumps.
 //!
 //! A run is a function of its seed. The fate of a datagram hashes the seed, the link and the datagram's position on
 //! it, never its content: a run does not change because a key, a certificate or a log line did. Nothing here knows

@@ -47,16 +47,12 @@ struct OnItsWay {
 }
 
 impl Network {
-    /// A network without links. The seed decides every fate on it.
+    /// A network without links, whose time begins at `start`. The seed decides every fate on it.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the only way to an Instant; all others are counted from it"
-    )]
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, start: Instant) -> Self {
         Self {
             seed,
-            start: Instant::now(),
+            start,
             now: Duration::ZERO,
             links: Vec::new(),
             on_their_way: BinaryHeap::new(),
@@ -115,7 +111,8 @@ impl Network {
         let position = stats.sent;
         stats.sent += 1;
         let fate = Fate::new(self.seed, index, position);
-        let passing = Passing { index: position, fate, len: datagram.payload.len() };
+        let ect = matches!(datagram.ecn, Some(Ecn::Ect0 | Ecn::Ect1));
+        let passing = Passing { index: position, fate, len: datagram.payload.len(), ect };
         self.schedule(self.now, index, 0, passing, datagram);
     }
 
@@ -149,7 +146,7 @@ impl Network {
 
     /// Takes a datagram through one node; returns it if it has passed them all.
     fn pass(&mut self, on_its_way: OnItsWay) -> Option<Datagram> {
-        let OnItsWay { at, link, node, passing, datagram, .. } = on_its_way;
+        let OnItsWay { at, link, node, mut passing, mut datagram, .. } = on_its_way;
         let (_, _, nodes) = &mut self.links[link];
         match nodes.pass(at, node, passing) {
             Some(Step::Drop) => {}
@@ -157,6 +154,16 @@ impl Network {
             Some(Step::Twice(after)) => {
                 let copy = Passing { fate: passing.fate.copy(), ..passing };
                 self.schedule(at + after, link, node + 1, copy, datagram.clone());
+                self.schedule(at, link, node + 1, passing, datagram);
+            }
+            Some(Step::Corrupted(position)) => {
+                if let Some(byte) = datagram.payload.get_mut(position) {
+                    *byte ^= 0x55;
+                }
+                self.schedule(at, link, node + 1, passing, datagram);
+            }
+            Some(Step::Marked(ecn)) => {
+                (datagram.ecn, passing.ect) = (ecn, false);
                 self.schedule(at, link, node + 1, passing, datagram);
             }
             None => {

@@ -69,11 +69,10 @@ pub fn run<P: Peer>(
         if done(peers) {
             return End::Done(network.elapsed());
         }
-        let next = deadlines.iter().flatten().copied().min();
-        if next.is_none() && network.next().is_none() {
+        let Some(next) = deadlines.iter().flatten().copied().min().or(network.next()) else {
             return End::Silence(network.elapsed());
-        }
-        let mut until = next.map_or(last, |next| next.clamp(before, last));
+        };
+        let mut until = next.clamp(before, last);
         let mut arrived = false;
         while let Some(datagram) = network.advance(until) {
             // The others that arrive at the same time come along; for those that come later the peers may have news.
@@ -83,7 +82,7 @@ pub fn run<P: Peer>(
             }
         }
         let now = network.now();
-        if now >= last && !arrived && next.is_none_or(|next| next > last) {
+        if now >= last && !arrived && next > last {
             return End::TooLate;
         }
         for (peer, deadline) in peers.iter_mut().zip(deadlines) {

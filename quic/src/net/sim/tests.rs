@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Datagram, End, LinkStats, Network, Node, Peer, run};
-use crate::packet::{FourTuple, SocketId, TxBatch, TxMeta};
+use crate::packet::{Ecn, FourTuple, SocketId, TxBatch, TxMeta, epoch};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -21,7 +21,7 @@ fn datagram(number: u32, len: usize) -> Datagram {
 }
 
 fn network(seed: u64, nodes: Vec<Node>) -> Network {
-    let mut network = Network::new(seed);
+    let mut network = Network::new(seed, epoch());
     network.link(address(1), address(2), nodes);
     network
 }
@@ -134,6 +134,42 @@ fn chosen_datagrams_are_dropped() {
 }
 
 #[test]
+fn a_blackhole_swallows_for_a_time() {
+    let mut network = network(1, vec![Node::Delay(ms(1)), Node::Blackhole(ms(3)..ms(6))]);
+    let numbers: Vec<_> = arrivals(&mut network, 8, ms(1)).into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [0, 1, 5, 6, 7]);
+}
+
+#[test]
+fn corruption_changes_one_byte() {
+    let mut network = network(1, vec![Node::Corrupt(0.5)]);
+    let mut changed = 0;
+    for number in 0..200 {
+        let sent = datagram(number, 100);
+        network.send(sent.clone());
+        let arrived = network.advance(network.now()).unwrap();
+        let differences = sent.payload.iter().zip(&arrived.payload).filter(|(a, b)| a != b).count();
+        assert!(differences <= 1 && sent.payload.len() == arrived.payload.len());
+        changed += differences as u64;
+    }
+    assert!((70..130).contains(&changed) && changed == stats(&network).corrupted);
+}
+
+#[test]
+fn marks_are_set_and_erased() {
+    let ecn = |nodes: &[Node], ecn| {
+        let mut network = network(1, nodes.to_vec());
+        network.send(Datagram { ecn, ..datagram(0, 10) });
+        network.advance(network.now()).unwrap().ecn
+    };
+    let mark = Node::Mark(1.0);
+    assert_eq!(ecn(&[], Some(Ecn::Ect0)), Some(Ecn::Ect0));
+    assert_eq!(ecn(std::slice::from_ref(&mark), Some(Ecn::Ect0)), Some(Ecn::Ce));
+    assert_eq!(ecn(std::slice::from_ref(&mark), None), None);
+    assert_eq!(ecn(&[Node::Bleach, mark], Some(Ecn::Ect0)), None);
+}
+
+#[test]
 fn a_batch_is_its_datagrams_and_nothing_goes_where_no_link_leads() {
     let mut network = network(1, vec![]);
     let path = FourTuple { socket: SocketId(0), local_ip: None, remote: address(2) };
@@ -194,7 +230,7 @@ impl Peer for Player {
 }
 
 fn play(nodes: &[Node], left: u32, limit: Duration, wanted: u32) -> End {
-    let mut network = Network::new(1);
+    let mut network = Network::new(1, epoch());
     network.link_both(address(1), address(2), nodes);
     run(&mut network, &mut Player::pair(left), limit, |players| players[0].received >= wanted)
 }

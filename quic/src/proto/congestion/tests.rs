@@ -4,14 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Congestion, NewReno, Pacer};
-use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
+use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt, epoch};
 
 const DATAGRAM: u64 = 1200;
-
-#[expect(clippy::disallowed_methods, reason = "any instant will do; nothing compares it with another run")]
-fn start() -> Instant {
-    Instant::now()
-}
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -31,7 +26,7 @@ fn lost(now: Instant, sent: Instant) -> CongestionEvent {
 
 #[test]
 fn the_window_never_falls_below_two_datagrams() {
-    let mut now = start();
+    let mut now = epoch();
     let mut reno = NewReno::new(1200, None);
     for _ in 0..20 {
         now += ms(40);
@@ -44,7 +39,7 @@ fn the_window_never_falls_below_two_datagrams() {
 
 #[test]
 fn slow_start_ends_at_the_threshold() {
-    let now = start();
+    let now = epoch();
     let mut reno = NewReno::new(1200, Some(40 * DATAGRAM));
     reno.on_congestion_event(&lost(now, now));
     reno.on_persistent_congestion(now);
@@ -58,7 +53,7 @@ fn slow_start_ends_at_the_threshold() {
 // covers: R9002-7.3.2-02
 #[test]
 fn packets_from_before_the_reduction_do_not_let_it_grow() {
-    let now = start();
+    let now = epoch();
     let mut reno = NewReno::new(1200, None);
     reno.on_congestion_event(&lost(now, now - ms(40)));
     for _ in 0..10 {
@@ -98,7 +93,7 @@ impl ControllerFactory for FixedFactory {
 
 #[test]
 fn a_controller_of_the_users_own_decides() {
-    let now = start();
+    let now = epoch();
     let mut congestion = Congestion::new(now, &CongestionControl::Custom(Arc::new(FixedFactory)), None, 1452);
     congestion.on_ack(&acked(now, now, 48));
     congestion.on_congestion_event(&lost(now, now));
@@ -110,7 +105,7 @@ fn a_controller_of_the_users_own_decides() {
 /// Sends as much as the pacer lets through for two seconds. Sleeps end on the next millisecond and then one later, as
 /// timers do. Returns bytes per second after the first burst, and the largest number of bytes within one instant.
 fn pace(rate: u64) -> (u64, u64) {
-    let start = start();
+    let start = epoch();
     let mut pacer = Pacer::new(start);
     let (mut now, mut sent, mut first, mut largest) = (start, 0, None, 0);
     while now < start + ms(2000) {
@@ -153,7 +148,7 @@ fn the_rate_is_kept_at_any_speed_and_bursts_are_bounded() {
 
 #[test]
 fn a_queue_of_25_packets_survives_the_first_window() {
-    let now = start();
+    let now = epoch();
     let mut pacer = Pacer::new(now);
     let rate = 10 * DATAGRAM * 25;
     let mut sent = 0;
@@ -167,7 +162,7 @@ fn a_queue_of_25_packets_survives_the_first_window() {
 
 #[test]
 fn under_a_millisecond_of_round_trip_nothing_is_paced() {
-    let now = start();
+    let now = epoch();
     let mut pacer = Pacer::new(now);
     for _ in 0..1000 {
         assert_eq!(pacer.allowance(now, 1000, Duration::from_micros(999), DATAGRAM), Ok(u64::MAX));
@@ -181,7 +176,7 @@ fn under_a_millisecond_of_round_trip_nothing_is_paced() {
 
 #[test]
 fn a_rate_of_nothing_does_not_stop_time() {
-    let now = start();
+    let now = epoch();
     let mut pacer = Pacer::new(now);
     pacer.on_sent(now, 20 * DATAGRAM, DATAGRAM, || 0);
     assert_eq!(pacer.allowance(now, 0, ms(20), DATAGRAM), Err(now + ms(1000)));

@@ -25,7 +25,7 @@ mod rtt;
 mod tests;
 
 pub use ecn::EcnValidation;
-pub use loss::{AckInfo, Fates, Recovery, RecoveryStats};
+pub use loss::{AckInfo, Fates, Recovery};
 pub use path_cc::{Allowance, PathCc};
 pub use pto::{PtoContext, TimeoutOutcome};
-pub use rtt::{GRANULARITY, INITIAL_RTT, RttEstimator};
+pub use rtt::RttEstimator;

@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use crate::packet::Rtt;
 
 /// Timer granularity, kGranularity (RFC 9002 §6.1.2).
-pub const GRANULARITY: Duration = Duration::from_millis(1);
-
-/// The RTT that is assumed before the first sample, kInitialRtt (RFC 9002 §6.2.2).
-pub const INITIAL_RTT: Duration = Duration::from_millis(333);
+const GRANULARITY: Duration = Duration::from_millis(1);
 
 /// Estimates the round-trip time of one path.
 #[derive(Debug, Clone)]
@@ -18,7 +15,7 @@ pub struct RttEstimator {
 }
 
 impl RttEstimator {
-    /// An estimator without samples, which assumes `initial`.
+    /// An estimator without samples, which assumes `initial` (kInitialRtt, RFC 9002 §6.2.2).
     #[must_use]
     pub fn new(initial: Duration) -> Self {
         let rtt = Rtt { latest: initial, smoothed: initial, variation: initial / 2, min: initial };

@@ -10,7 +10,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 pub use received::Received;
-pub use sent::{NeverSent, PACKET_THRESHOLD, SentPacket, SentPackets};
+pub use sent::{SentPacket, SentPackets};
 pub use token::{Token, Tokens};
 
 use crate::packet::{PacketNumber, SpaceId};

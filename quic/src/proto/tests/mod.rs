@@ -1,5 +1,6 @@
-//! Two connections face to face, without a network between them that loses anything.
+//! Two connections face to face, and over the virtual network.
 
 mod endings;
 mod handshake;
+mod network;
 mod pair;

@@ -10,9 +10,10 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::{AckInfo, Fates, PathCc, PtoContext, Recovery, TimeoutOutcome};
-use crate::packet::{CongestionControl, EcnCounts, PacketNumber, SpaceId, TransportError};
+use crate::packet::{CongestionControl, EcnCounts, PacketNumber, SpaceId, TransportError, epoch};
 use crate::proto::space::{SentPacket, Space, Token};
 
+const INITIAL_RTT: Duration = Duration::from_millis(333);
 const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 const DATAGRAM: u16 = 1200;
 
@@ -33,18 +34,14 @@ struct End {
 
 impl End {
     /// After the handshake.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "any instant will do; nothing compares it with another run"
-    )]
     fn new() -> Self {
-        let now = Instant::now();
+        let now = epoch();
         Self {
             now,
             start: now,
             spaces: SpaceId::ALL.map(|id| Space::new(id, MAX_ACK_DELAY)),
             recovery: Recovery::default(),
-            path: PathCc::new(now, &CongestionControl::NewReno, None, super::INITIAL_RTT, DATAGRAM, false),
+            path: PathCc::new(now, &CongestionControl::NewReno, None, INITIAL_RTT, DATAGRAM, false),
             context: PtoContext {
                 handshake_confirmed: true,
                 has_handshake_keys: true,

@@ -1,6 +1,6 @@
-use super::{AckInfo, End, MAX_ACK_DELAY, ms};
+use super::{AckInfo, End, INITIAL_RTT, MAX_ACK_DELAY, ms};
 use crate::packet::SpaceId;
-use crate::proto::recovery::{INITIAL_RTT, RttEstimator};
+use crate::proto::recovery::RttEstimator;
 
 fn ack_with_delay(end: &mut End, pn: u64, delay: u64) {
     let info = AckInfo { delay: ms(delay), ecn: None };

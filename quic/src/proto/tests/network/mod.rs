@@ -1,0 +1,80 @@
+//! Client and server over the virtual network: handshake, streams both ways, an orderly end.
+
+mod app;
+mod host;
+mod scenario;
+mod tls;
+
+use std::time::Duration;
+
+use self::scenario::{Scenario, ms};
+use crate::net::sim::Node;
+
+/// Two hundred networks; four threads share them.
+macro_rules! seeds {
+    ($($name:ident: $range:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            for seed in $range {
+                Scenario::random(seed).run();
+            }
+        })*
+    };
+}
+
+seeds! {
+    seeds_from_0: 0..50;
+    seeds_from_50: 50..100;
+    seeds_from_100: 100..150;
+    seeds_from_150: 150..200;
+}
+
+#[test]
+fn a_seed_replays() {
+    for seed in [3, 4, 5] {
+        assert_eq!(Scenario::random(seed).run(), Scenario::random(seed).run());
+    }
+}
+
+#[test]
+fn without_faults_nothing_is_lost_and_no_timer_helps() {
+    let report = Scenario::plain(1, &[Node::Delay(ms(20))]).run();
+    assert_eq!((report.client.packets_lost, report.server.packets_lost), (0, 0));
+    assert_eq!((report.client.probe_timeouts, report.server.probe_timeouts), (0, 0));
+    assert!(report.time < ms(400), "{:?}", report.time);
+}
+
+#[test]
+fn the_handshake_survives_the_loss_of_any_early_datagrams() {
+    for lost in 1..64 {
+        let drops = |shift: u64| (0..3).filter(|index| lost >> (shift + index) & 1 == 1).collect();
+        let mut scenario = Scenario::plain(lost, &[Node::Delay(ms(20))]);
+        scenario.links[0].insert(0, Node::Drop(drops(0)));
+        scenario.links[1].insert(0, Node::Drop(drops(3)));
+        scenario.plan.longest = 3000;
+        let report = scenario.run();
+        assert!(report.time < Duration::from_secs(20), "{lost:#b}: {:?}", report.time);
+    }
+}
+
+#[test]
+fn a_bottleneck_with_a_short_queue_is_used_well() {
+    for (megabits, delay, queue) in [(10, ms(15), 25), (100, ms(2), 100), (1, ms(50), 25)] {
+        let bytes = megabits * 125_000 * 4;
+        let nodes = [Node::megabits(megabits, queue), Node::Delay(delay)];
+        let report = Scenario::download(1, bytes, &nodes).run();
+        // Four seconds if nothing were lost, with no headers and no slow start; headers alone take 7 %.
+        assert!(report.time < ms(4900), "{megabits} Mbit/s: {:?}", report.time);
+    }
+}
+
+/// `GANNET_SEEDS=1000..20000 cargo test --lib seeds_of_your_choice -- --ignored`
+#[test]
+#[ignore = "for as many as there is time for"]
+fn seeds_of_your_choice() {
+    let range = std::env::var("GANNET_SEEDS").expect("GANNET_SEEDS=from..to");
+    let (from, to) = range.split_once("..").expect("GANNET_SEEDS=from..to");
+    for seed in from.parse().unwrap()..to.parse().unwrap() {
+        Scenario::random(seed).run();
+    }
+}
