@@ -38,7 +38,7 @@ pub enum ConnectionError {
     #[error("reset by the peer: it does not know the connection any more")]
     Reset,
     /// An error of the protocol, TLS included (CONNECTION_CLOSE of type 0x1c).
-    #[error("{}: {}", match by { ClosedBy::Local => "closed for", ClosedBy::Peer => "closed by the peer" }, describe(error))]
+    #[error("{}", describe(*by, error))]
     Transport {
         /// Who found it.
         by: ClosedBy,
@@ -108,11 +108,12 @@ impl ConnectionError {
     }
 }
 
-/// The error with the meaning of its TLS alert, where it carries one.
-fn describe(error: &TransportError) -> String {
-    match error.code.tls_alert().and_then(alert_name) {
-        Some(name) => format!("{error} (TLS alert {name})"),
-        None => error.to_string(),
+/// The error with the meaning of its TLS alert, where it carries one. Our own reasons tell that already.
+fn describe(by: ClosedBy, error: &TransportError) -> String {
+    match (by, error.code.tls_alert().and_then(alert_name)) {
+        (ClosedBy::Local, _) => format!("closed for an error: {error}"),
+        (ClosedBy::Peer, Some(name)) => format!("closed by the peer: {error} (TLS alert {name})"),
+        (ClosedBy::Peer, None) => format!("closed by the peer: {error}"),
     }
 }
 
@@ -166,6 +167,10 @@ pub enum ConnectError {
     /// Nothing can be sent to this address: port 0, an unspecified address, or a family the socket does not speak.
     #[error("{0} cannot be connected to")]
     InvalidRemoteAddress(SocketAddr),
+    /// This endpoint's connection IDs are empty, and it has a connection to this address: nothing would tell their
+    /// packets apart.
+    #[error("there is a connection to {0} already, and connection IDs are empty")]
+    AlreadyConnected(SocketAddr),
     /// The TLS configuration does not work for QUIC.
     #[error("TLS configuration: {0}")]
     Tls(String),
@@ -258,6 +263,7 @@ impl From<ConnectError> for io::Error {
             ConnectError::NoClientConfig | ConnectError::Tls(_) => io::ErrorKind::Other,
             ConnectError::InvalidServerName(_) => io::ErrorKind::InvalidInput,
             ConnectError::InvalidRemoteAddress(_) => io::ErrorKind::AddrNotAvailable,
+            ConnectError::AlreadyConnected(_) => io::ErrorKind::AddrInUse,
         };
         Self::new(kind, error)
     }

@@ -4,13 +4,14 @@ mod common;
 
 use bytes::Bytes;
 use common::{Pair, in_time, pattern};
+use gannet::config::TransportConfig;
 use gannet::error::{ReadError, ReadToEndError, WriteError};
 use gannet::{ClosedStream, ConnectionError, VarInt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_echo_comes_back_whole() {
-    let pair = Pair::new();
+    let pair = Pair::with(TransportConfig::default());
     let (client, server) = pair.connect().await;
     let echo = tokio::spawn(async move {
         let (mut send, mut recv) = server.accept_bi().await.unwrap();
@@ -33,7 +34,7 @@ async fn an_echo_comes_back_whole() {
 
 #[tokio::test]
 async fn many_streams_in_both_directions_at_once() {
-    let pair = Pair::new();
+    let pair = Pair::with(TransportConfig::default());
     let (client, server) = pair.connect().await;
     let serve = {
         let server = server.clone();
@@ -69,7 +70,7 @@ async fn many_streams_in_both_directions_at_once() {
 
 #[tokio::test]
 async fn small_writes_and_reads_through_tokios_traits() {
-    let pair = Pair::new();
+    let pair = Pair::with(TransportConfig::default());
     let (client, server) = pair.connect().await;
     let mut send = client.open_uni().await.unwrap();
     let data = pattern(20_000);
@@ -88,7 +89,7 @@ async fn small_writes_and_reads_through_tokios_traits() {
 
 #[tokio::test]
 async fn a_reset_and_a_stop_carry_their_codes() {
-    let pair = Pair::new();
+    let pair = Pair::with(TransportConfig::default());
     let (client, server) = pair.connect().await;
     let (mut send, mut recv) = client.open_bi().await.unwrap();
     send.write_all(b"hello").await.unwrap();
@@ -106,7 +107,7 @@ async fn a_reset_and_a_stop_carry_their_codes() {
 
 #[tokio::test]
 async fn a_dropped_stream_is_reset_and_a_finished_one_is_not() {
-    let pair = Pair::new();
+    let pair = Pair::with(TransportConfig::default());
     let (client, server) = pair.connect().await;
     let mut kept = client.open_uni().await.unwrap();
     kept.write_all(b"kept").await.unwrap();
@@ -124,7 +125,7 @@ async fn a_dropped_stream_is_reset_and_a_finished_one_is_not() {
 
 #[tokio::test]
 async fn what_has_arrived_can_be_read_after_the_connection_is_over() {
-    let pair = Pair::new();
+    let pair = Pair::with(TransportConfig::default());
     let (client, server) = pair.connect().await;
     let mut send = client.open_uni().await.unwrap();
     send.write_all(b"last words").await.unwrap();

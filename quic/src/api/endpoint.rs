@@ -71,6 +71,11 @@ impl Endpoint {
         Self { shared }
     }
 
+    #[cfg(test)]
+    pub(crate) fn routes(&self) -> &crate::driver::routes::Routes {
+        &self.shared.routes
+    }
+
     /// Opens a connection to the server at `remote`, whose certificate must name `server_name`.
     ///
     /// # Errors
@@ -233,7 +238,7 @@ pub struct EndpointStats {
 }
 
 /// Builds an [`Endpoint`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct EndpointBuilder {
     config: EndpointConfig,

@@ -233,12 +233,11 @@ impl ConnectionTask {
     }
 
     fn on_route(&mut self, change: &RouteChange) {
-        let remote = self.connection.path().remote;
         let (routes, inbox) = (&self.ending.endpoint.routes, &self.ending.shared.inbox);
         let entries = &mut self.ending.entries;
         match *change {
             RouteChange::AddCid(cid) => {
-                if !routes.add_cid(inbox, entries, cid, remote) {
+                if !routes.add_cid(inbox, entries, cid) {
                     tracing::warn!(%cid, "a connection ID was made twice");
                 }
             }

@@ -5,9 +5,9 @@
 //! | a connection ID of ours | the connection's task, before it announces the ID | when the ID is retired, or the connection forgotten |
 //! | address and original destination ID | the endpoint task, with the first Initial | when the handshake is confirmed, or it comes to nothing |
 //! | address and stateless reset token | the connection's task | when the token goes out of use |
-//! | address alone | the connection's task, where our IDs are empty | with the connection |
+//! | address alone | whoever connects, where our IDs are empty | with the connection |
 //!
-//! An entry is put in only where there is none, and taken out only by whom it belongs to. What is left of a closed
+//! An entry is put in only where there is none that leads to a connection, and taken out only by whom it belongs to. What is left of a closed
 //! connection, a [`Tombstone`], takes the place of its entries until it expires.
 
 use std::collections::{BTreeMap, HashMap};
@@ -116,20 +116,19 @@ impl Routes {
         lock(&self.peers).get(&remote).cloned()
     }
 
-    /// Routes a connection ID of ours, or an address where that is empty. False if it is taken.
-    pub fn add_cid(
-        &self,
-        inbox: &Arc<Inbox>,
-        entries: &mut Entries,
-        cid: ConnectionId,
-        remote: SocketAddr,
-    ) -> bool {
-        if cid.is_empty() {
-            entries.peer = Some(remote);
-            return insert(&self.peers, remote, inbox);
-        }
+    /// Routes a connection ID of ours. False if it is taken.
+    pub fn add_cid(&self, inbox: &Arc<Inbox>, entries: &mut Entries, cid: ConnectionId) -> bool {
         entries.cids.push(cid);
         insert(self.shard(&cid), cid, inbox)
+    }
+
+    /// Routes all that comes from an address, where our own IDs are empty. False if it is taken.
+    pub fn add_peer(&self, inbox: &Arc<Inbox>, entries: &mut Entries, remote: SocketAddr) -> bool {
+        let free = insert(&self.peers, remote, inbox);
+        if free {
+            entries.peer = Some(remote);
+        }
+        free
     }
 
     /// Routes what a client sends before it knows an ID of ours. False if it is taken.
@@ -267,7 +266,7 @@ fn insert<K: Hash + Eq, S: std::hash::BuildHasher>(
     inbox: &Arc<Inbox>,
 ) -> bool {
     let mut map = lock(map);
-    let free = !map.contains_key(&key);
+    let free = !matches!(map.get(&key), Some(Route::Inbox(_)));
     if free {
         map.insert(key, Route::Inbox(inbox.clone()));
     }
@@ -322,8 +321,8 @@ mod tests {
         let routes = Routes::default();
         let (a, b) = (Arc::new(Inbox::new(0)), Arc::new(Inbox::new(0)));
         let (mut of_a, mut of_b) = (Entries::default(), Entries::default());
-        assert!(routes.add_cid(&a, &mut of_a, cid(1), remote()));
-        assert!(!routes.add_cid(&b, &mut of_b, cid(1), remote()));
+        assert!(routes.add_cid(&a, &mut of_a, cid(1)));
+        assert!(!routes.add_cid(&b, &mut of_b, cid(1)));
         routes.remove_cid(&b, &mut of_b, cid(1));
         assert!(routes.by_cid(&cid(1)).is_some_and(|route| route.leads_to(&a)));
         routes.remove_cid(&a, &mut of_a, cid(1));
@@ -336,8 +335,8 @@ mod tests {
         let inbox = Arc::new(Inbox::new(0));
         let mut entries = Entries { initial: Some((remote(), cid(7))), ..Entries::default() };
         let token = ResetToken([1; 16]);
-        assert!(routes.add_cid(&inbox, &mut entries, cid(1), remote()));
-        assert!(routes.add_cid(&inbox, &mut entries, ConnectionId::EMPTY, remote()));
+        assert!(routes.add_cid(&inbox, &mut entries, cid(1)));
+        assert!(routes.add_peer(&inbox, &mut entries, remote()));
         assert!(routes.add_initial(&inbox, remote(), cid(7)));
         routes.add_reset(&inbox, &mut entries, remote(), token);
         assert!(routes.by_peer(remote()).is_some() && routes.by_initial(remote(), cid(7)).is_some());
@@ -354,7 +353,7 @@ mod tests {
         let inbox = Arc::new(Inbox::new(0));
         let mut entries = Entries::default();
         let start = crate::driver::now();
-        assert!(routes.add_cid(&inbox, &mut entries, cid(1), remote()));
+        assert!(routes.add_cid(&inbox, &mut entries, cid(1)));
         let until = start + Duration::from_secs(1);
         assert!(routes.bury(&inbox, entries, Some(Bytes::from_static(b"bye")), path(), until));
         let Some(Route::Tombstone(tombstone)) = routes.by_cid(&cid(1)) else { panic!() };

@@ -34,10 +34,6 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub fn new() -> Self {
-        Self::with(TransportConfig::default())
-    }
-
     pub fn with(transport: TransportConfig) -> Self {
         let (client_config, server_config) = configs(transport);
         let client = Endpoint::client(localhost()).unwrap();

@@ -25,6 +25,11 @@ impl Connection {
     pub(super) fn new(shared: ConnectionRef) -> Self {
         Self { shared }
     }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &std::sync::Arc<crate::driver::shared::connection::Connection> {
+        &self.shared
+    }
 }
 
 impl fmt::Debug for Connection {

@@ -185,7 +185,11 @@ impl Endpoint {
         if !self.register(&shared, Some(remote.ip())) {
             return Err(ConnectError::EndpointClosed);
         }
-        let ending = Ending::new(self.clone(), shared, Entries::default());
+        let mut ending = Ending::new(self.clone(), shared.clone(), Entries::default());
+        let by_address = self.core.connection_ids.is_empty();
+        if by_address && !self.routes.add_peer(&shared.inbox, &mut ending.entries, remote) {
+            return Err(ConnectError::AlreadyConnected(remote));
+        }
         self.spawn(ConnectionTask::new(connection, ending, config.transport.send_budget));
         Ok(handle)
     }

@@ -1,0 +1,224 @@
+//! quinn as a peer, in both roles, over loopback.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gannet::config::{ClientConfig, EndpointConfig, RandomConnectionIds, RetryPolicy, ServerConfig};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+const ALPN: &[u8] = b"test";
+const SIZE: usize = 5_000_000;
+const REQUESTS: usize = 1000;
+
+struct Identity {
+    cert: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+    roots: RootCertStore,
+}
+
+fn identity() -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    Identity { cert: cert.der().clone(), key, roots }
+}
+
+fn localhost() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn quinn_server(identity: &Identity) -> quinn::Endpoint {
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.cert.clone()], identity.key.clone_key())
+        .unwrap();
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+    quinn::Endpoint::server(config, localhost()).unwrap()
+}
+
+fn quinn_client(identity: &Identity) -> quinn::Endpoint {
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(identity.roots.clone())
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let mut endpoint = quinn::Endpoint::client(localhost()).unwrap();
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(
+        QuicClientConfig::try_from(tls).unwrap(),
+    )));
+    endpoint
+}
+
+fn gannet_server(identity: &Identity, retry: RetryPolicy) -> gannet::Endpoint {
+    let config =
+        ServerConfig::with_single_cert(vec![identity.cert.clone()], identity.key.clone_key(), &[ALPN]);
+    gannet::Endpoint::server(config.unwrap().use_retry(retry), localhost()).unwrap()
+}
+
+fn gannet_client(identity: &Identity, config: EndpointConfig) -> gannet::Endpoint {
+    let client = ClientConfig::with_roots(identity.roots.clone(), &[ALPN]).unwrap();
+    gannet::Endpoint::builder().config(config).client(client).bind(localhost()).unwrap()
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8 ^ (i >> 12) as u8).collect()
+}
+
+async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it takes too long")
+}
+
+/// Echoes every stream until the connection ends.
+async fn quinn_echo(connection: quinn::Connection) {
+    while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+        tokio::spawn(async move {
+            while let Some(chunk) = recv.read_chunk(usize::MAX, true).await.unwrap() {
+                send.write_chunk(chunk.bytes).await.unwrap();
+            }
+            send.finish().unwrap();
+            let _ = send.stopped().await;
+        });
+    }
+}
+
+/// Echoes every stream until the connection ends.
+async fn gannet_echo(connection: gannet::Connection) {
+    while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+        tokio::spawn(async move {
+            while let Some(chunk) = recv.read_chunk(usize::MAX).await.unwrap() {
+                send.write_chunk(chunk).await.unwrap();
+            }
+            send.finish().await.unwrap();
+        });
+    }
+}
+
+async fn exchange_as_gannet(connection: &gannet::Connection, body: &[u8]) {
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let write = async {
+        send.write_all(body).await.unwrap();
+        send.finish().await.unwrap();
+    };
+    let (_, back) = tokio::join!(write, recv.read_to_end(body.len()));
+    assert!(back.unwrap() == body);
+}
+
+async fn exchange_as_quinn(connection: &quinn::Connection, body: &[u8]) {
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let write = async {
+        send.write_all(body).await.unwrap();
+        send.finish().unwrap();
+    };
+    let (_, back) = tokio::join!(write, recv.read_to_end(body.len()));
+    assert!(back.unwrap() == body);
+}
+
+async fn client_against_quinn(config: EndpointConfig) {
+    let identity = identity();
+    let server = quinn_server(&identity);
+    let addr = server.local_addr().unwrap();
+    let serve = tokio::spawn(async move {
+        quinn_echo(server.accept().await.unwrap().await.unwrap()).await;
+        server.wait_idle().await;
+    });
+    let client = gannet_client(&identity, config);
+    let connection = in_time(client.connect(addr, "localhost").unwrap()).await.unwrap();
+    in_time(exchange_as_gannet(&connection, &pattern(SIZE))).await;
+    for i in 0..REQUESTS {
+        in_time(exchange_as_gannet(&connection, &pattern(i))).await;
+    }
+    let mut concurrent = tokio::task::JoinSet::new();
+    for i in 0..64 {
+        let connection = connection.clone();
+        concurrent.spawn(async move { exchange_as_gannet(&connection, &pattern(100_000 + i)).await });
+    }
+    while let Some(done) = in_time(concurrent.join_next()).await {
+        done.unwrap();
+    }
+    connection.close(0_u8.into(), b"");
+    in_time(client.wait_idle()).await;
+    in_time(serve).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_client_and_quinns_server() {
+    client_against_quinn(EndpointConfig::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_client_with_empty_connection_ids_and_quinns_server() {
+    let config = EndpointConfig::builder().connection_ids(RandomConnectionIds::new(0)).build().unwrap();
+    client_against_quinn(config).await;
+}
+
+async fn server_against_quinn(retry: RetryPolicy) {
+    let identity = identity();
+    let server = gannet_server(&identity, retry);
+    let addr = server.local_addr().unwrap();
+    let serve = tokio::spawn(async move {
+        let incoming = server.accept().await.unwrap();
+        assert_eq!(incoming.is_validated(), retry == RetryPolicy::Always);
+        gannet_echo(incoming.accept().await.unwrap()).await;
+        server.wait_idle().await;
+    });
+    let client = quinn_client(&identity);
+    let connection = in_time(client.connect(addr, "localhost").unwrap()).await.unwrap();
+    in_time(exchange_as_quinn(&connection, &pattern(SIZE))).await;
+    for i in 0..REQUESTS {
+        in_time(exchange_as_quinn(&connection, &pattern(i))).await;
+    }
+    let mut concurrent = tokio::task::JoinSet::new();
+    for i in 0..64 {
+        let connection = connection.clone();
+        concurrent.spawn(async move { exchange_as_quinn(&connection, &pattern(100_000 + i)).await });
+    }
+    while let Some(done) = in_time(concurrent.join_next()).await {
+        done.unwrap();
+    }
+    connection.close(0_u8.into(), b"");
+    in_time(client.wait_idle()).await;
+    in_time(serve).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quinns_client_and_our_server() {
+    server_against_quinn(RetryPolicy::Never).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quinns_client_and_our_server_with_retry() {
+    server_against_quinn(RetryPolicy::Always).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_crosses_with_code_and_reason() {
+    let identity = identity();
+    let server = gannet_server(&identity, RetryPolicy::Never);
+    let addr = server.local_addr().unwrap();
+    let accept = tokio::spawn(async move {
+        let connection = server.accept().await.unwrap().accept().await.unwrap();
+        connection.close(42_u8.into(), b"enough");
+        server.wait_idle().await;
+    });
+    let client = quinn_client(&identity);
+    let connection = in_time(client.connect(addr, "localhost").unwrap()).await.unwrap();
+    let quinn::ConnectionError::ApplicationClosed(close) = in_time(connection.closed()).await else {
+        panic!()
+    };
+    assert_eq!((close.error_code.into_inner(), &close.reason[..]), (42, &b"enough"[..]));
+    in_time(accept).await.unwrap();
+}

@@ -1,0 +1,105 @@
+//! What needs a look behind the handles.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::RootCertStore;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+
+use crate::config::{ClientConfig, ServerConfig};
+use crate::{Connection, ConnectionError, Endpoint};
+
+fn endpoints() -> (Endpoint, Endpoint) {
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let server = ServerConfig::with_single_cert(vec![cert.der().clone()], private, &[b"test"]).unwrap();
+    let addr = (Ipv4Addr::LOCALHOST, 0).into();
+    let client = Endpoint::client(addr).unwrap();
+    client.set_client_config(ClientConfig::with_roots(roots, &[b"test"]).unwrap());
+    (client, Endpoint::server(server, addr).unwrap())
+}
+
+async fn connect(client: &Endpoint, server: &Endpoint) -> (Connection, Connection) {
+    let connecting = client.connect(server.local_addr().unwrap(), "localhost").unwrap();
+    let accepting = async { server.accept().await.unwrap().accept().await.unwrap() };
+    let (client, server) = tokio::join!(connecting, accepting);
+    (client.unwrap(), server)
+}
+
+async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it takes too long")
+}
+
+#[tokio::test]
+async fn a_panic_in_one_connections_task_leaves_the_others_running() {
+    let (client, server) = endpoints();
+    let (a, at_server) = in_time(connect(&client, &server)).await;
+    let (b, other) = in_time(connect(&client, &server)).await;
+    let (mut send, mut recv) = a.open_bi().await.unwrap();
+    send.write_all(b"hello").await.unwrap();
+    let (mut back, mut forth) = in_time(at_server.accept_bi()).await.unwrap();
+    let reading = tokio::spawn(async move {
+        forth.read_to_end(100).await.unwrap_err();
+    });
+    let opening = tokio::spawn({
+        let connection = at_server.clone();
+        async move { connection.accept_uni().await.unwrap_err() }
+    });
+    tokio::task::yield_now().await;
+
+    at_server.shared().command(|commands| commands.panic = true);
+    assert_eq!(in_time(at_server.closed()).await, ConnectionError::TaskLost);
+    in_time(reading).await.unwrap();
+    assert_eq!(in_time(opening).await.unwrap(), ConnectionError::TaskLost);
+    assert!(back.write_all(b"x").await.is_err() && at_server.open_bi().await.is_err());
+
+    let (mut send, _recv) = b.open_bi().await.unwrap();
+    send.write_all(b"still here").await.unwrap();
+    drop(send.finish());
+    let (_back, mut forth) = in_time(other.accept_bi()).await.unwrap();
+    assert_eq!(in_time(forth.read_to_end(100)).await.unwrap(), b"still here");
+    let _third = in_time(connect(&client, &server)).await;
+
+    // Its peer hears of it as soon as it sends something.
+    drop((back, send));
+    send = a.open_uni().await.unwrap();
+    send.write_all(b"anybody?").await.unwrap();
+    assert_eq!(in_time(a.closed()).await, ConnectionError::Reset);
+    assert!(in_time(recv.read_chunk(9)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_closed_connection_leaves_no_trace() {
+    let (client, server) = endpoints();
+    let weak = {
+        let (a, b) = in_time(connect(&client, &server)).await;
+        let mut send = a.open_uni().await.unwrap();
+        send.write_all(b"nobody accepts this").await.unwrap();
+        let _unused = b.open_bi().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let weak = [&a, &b].map(|handle| std::sync::Arc::downgrade(handle.shared()));
+        drop((send, a));
+        in_time(b.closed()).await;
+        weak
+    };
+    in_time(async { tokio::join!(client.wait_idle(), server.wait_idle()) }).await;
+    for shared in weak {
+        in_time(async {
+            while shared.strong_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+    let routes = || client.routes().is_empty() && server.routes().is_empty();
+    in_time(async {
+        while !routes() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
