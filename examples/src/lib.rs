@@ -1,8 +1,11 @@
-//! What the programs share: certificates for development, TLS settings, the folder a server hands out, and its answers.
+//! What the programs share: certificates for development, TLS settings, connecting to a host by name, the folder that a
+//! server hands out, and its answers.
 
 pub mod body;
 pub mod certificate;
+pub mod connect;
 pub mod content_type;
 pub mod root;
+pub mod server;
 pub mod service;
 pub mod tls;

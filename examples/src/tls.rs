@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Result, bail};
+use gannet::config::default_provider;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -28,7 +29,7 @@ pub enum Trust<'a> {
 /// # Errors
 /// A key that does not fit the certificate.
 pub fn server(identity: Identity, alpn: &[&str]) -> Result<ServerConfig> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_single_cert(identity.chain, identity.key)?;
@@ -41,14 +42,21 @@ pub fn server(identity: Identity, alpn: &[&str]) -> Result<ServerConfig> {
 /// # Errors
 /// No authority could be read.
 pub fn client(trust: Trust<'_>, alpn: &[&str]) -> Result<ClientConfig> {
-    let builder =
-        ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13])?;
+    client_with(default_provider(), trust, alpn)
+}
+
+/// The same with algorithms of one's own choice.
+///
+/// # Errors
+/// No authority could be read.
+pub fn client_with(provider: CryptoProvider, trust: Trust<'_>, alpn: &[&str]) -> Result<ClientConfig> {
+    let algorithms = provider.signature_verification_algorithms;
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let mut config = match trust {
         Trust::Anybody => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(BelieveAnybody(
-                provider().signature_verification_algorithms,
-            )))
+            .with_custom_certificate_verifier(Arc::new(BelieveAnybody(algorithms)))
             .with_no_client_auth(),
         Trust::File(path) => {
             let mut roots = RootCertStore::empty();
@@ -73,10 +81,6 @@ pub fn client(trust: Trust<'_>, alpn: &[&str]) -> Result<ClientConfig> {
 
 fn protocols(alpn: &[&str]) -> Vec<Vec<u8>> {
     alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect()
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 /// Checks that the server has the key of the certificate it shows, and not whose certificate it is.

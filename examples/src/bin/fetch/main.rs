@@ -1,0 +1,126 @@
+//! `fetch`: requests URLs over HTTP/3.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `options` | the command line |
+//! | `exchange` | one request and its response |
+//! | `output` | where bodies go, and the progress bar |
+//! | `summary` | the line at the end |
+
+mod exchange;
+mod options;
+mod output;
+mod summary;
+
+use std::{collections::HashMap, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use futures::{StreamExt, TryStreamExt};
+use gannet::config::{ClientConfig, RustlsClient};
+use gannet_examples::{connect::connect, tls};
+use gannet_http3::{
+    Code,
+    client::{self, SendRequest},
+};
+use http::Uri;
+use tokio::{task::JoinHandle, time::Instant};
+
+use crate::{exchange::Exchange, options::Options, output::Output, summary::Summary};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::read();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    match run(&options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("fetch: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<()> {
+    let config = ClientConfig::new(RustlsClient::new(tls::client(options.trust(), &["h3"])?)?);
+    let mut servers = Servers { config, open: HashMap::new() };
+    let mut summary = Summary::default();
+    let outputs = options.output.iter().map(Some).chain(std::iter::repeat(None));
+    for (url, output) in options.urls.iter().zip(outputs) {
+        let requests = servers.requests_to(url, &mut summary).await?;
+        let mut output = Some(Output::open(output.map(AsRef::as_ref)).await?);
+        let started = now();
+        futures::stream::iter(0..options.repeat)
+            .map(|_| {
+                let exchange = Exchange { options, url, requests: &requests };
+                exchange.run(output.take().unwrap_or(Output::Nowhere))
+            })
+            .buffer_unordered(usize::try_from(options.concurrency)?)
+            .try_for_each(|(status, bytes)| {
+                summary.add(status, bytes);
+                std::future::ready(Ok(()))
+            })
+            .await?;
+        summary.time += started.elapsed();
+    }
+    servers.close().await;
+    say(&summary.to_string());
+    match summary.failure() {
+        Some(status) => bail!("the server answered {status}"),
+        None => Ok(()),
+    }
+}
+
+/// A connection to each server that the URLs name.
+struct Servers {
+    config: ClientConfig,
+    open: HashMap<(String, u16), Server>,
+}
+
+struct Server {
+    requests: SendRequest,
+    running: JoinHandle<()>,
+    endpoint: gannet::Endpoint,
+}
+
+impl Servers {
+    async fn requests_to(&mut self, url: &Uri, summary: &mut Summary) -> Result<SendRequest> {
+        let host = url.host().context("no host")?.to_owned();
+        let port = url.port_u16().unwrap_or(443);
+        if let Some(server) = self.open.get(&(host.clone(), port)) {
+            return Ok(server.requests.clone());
+        }
+        let connected = connect(&self.config, &host, port).await?;
+        summary.handshake += connected.handshake;
+        let (requests, connection) = client::handshake(connected.connection).await?;
+        let running = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection ended");
+            }
+        });
+        let server = Server { requests: requests.clone(), running, endpoint: connected.endpoint };
+        self.open.insert((host, port), server);
+        Ok(requests)
+    }
+
+    /// Closes all connections, and waits until the servers were told.
+    async fn close(self) {
+        for server in self.open.into_values() {
+            drop(server.requests);
+            let _ = server.running.await;
+            server.endpoint.close(Code::H3_NO_ERROR.into(), b"").await;
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is what the program has to say")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
