@@ -1,0 +1,36 @@
+//! The test cases of the interop runner that are supported, by the names it gives them in `TESTCASE`.
+
+/// What a run is about.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum TestCase {
+    /// One connection, all files at once. Most cases differ in the network only.
+    Transfer,
+    /// The same, with nothing but ChaCha20-Poly1305 offered.
+    ChaCha20,
+    /// The same, the server asking for address validation first.
+    Retry,
+    /// The same over HTTP/3; all others speak HTTP/0.9.
+    Http3,
+    /// A connection for each file, one after the other.
+    Multiconnect,
+}
+
+impl TestCase {
+    /// The case of this name, if it is supported.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "handshake" | "longrtt" | "transfer" | "transferloss" | "transfercorruption" | "multiplexing"
+            | "blackhole" | "ipv6" | "amplificationlimit" => Self::Transfer,
+            "chacha20" => Self::ChaCha20,
+            "retry" => Self::Retry,
+            "http3" => Self::Http3,
+            "multiconnect" | "handshakeloss" | "handshakecorruption" => Self::Multiconnect,
+            _ => return None,
+        })
+    }
+
+    /// The application protocol of the case.
+    pub fn alpn(self) -> &'static str {
+        if self == Self::Http3 { "h3" } else { "hq-interop" }
+    }
+}

@@ -1,0 +1,112 @@
+//! The client: downloads all that `REQUESTS` names.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use gannet::{
+    Connection, VarInt,
+    config::{ClientConfig, RustlsClient, TransportConfig, default_provider},
+};
+use gannet_examples::{
+    body,
+    connect::connect,
+    tls::{self, Trust},
+};
+use gannet_http3::client::{self, SendRequest};
+use http::{Request, Uri};
+use http_body_util::BodyExt;
+use rustls::{CipherSuite, KeyLogFile};
+use tokio::{fs::File, io::AsyncWriteExt, task::JoinSet};
+
+use crate::{case::TestCase, hq};
+
+const DOWNLOADS: &str = "/downloads";
+/// Some cases lose a third of all packets, or delay them by more than a second.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Downloads what a case is about.
+pub async fn run(case: TestCase, requests: &str) -> Result<()> {
+    let urls = requests.split_whitespace().map(str::parse).collect::<Result<Vec<Uri>, _>>()?;
+    ensure!(!urls.is_empty(), "REQUESTS names no URL");
+    let config = config(case)?;
+    if case == TestCase::Multiconnect {
+        for url in urls {
+            download(case, &config, vec![url]).await?;
+        }
+        Ok(())
+    } else {
+        download(case, &config, urls).await
+    }
+}
+
+fn config(case: TestCase) -> Result<ClientConfig> {
+    // The runner's chains are longer than a verifier would put up with, and certificates are not what it tests.
+    let mut provider = default_provider();
+    if case == TestCase::ChaCha20 {
+        provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    }
+    let mut tls = tls::client_with(provider, Trust::Anybody, &[case.alpn()])?;
+    tls.key_log = Arc::new(KeyLogFile::new());
+    let transport = TransportConfig::builder().handshake_timeout(HANDSHAKE_TIMEOUT).build()?;
+    Ok(ClientConfig::new(RustlsClient::new(tls)?).transport(transport))
+}
+
+/// Downloads files over one connection, all at once.
+async fn download(case: TestCase, config: &ClientConfig, urls: Vec<Uri>) -> Result<()> {
+    let first = urls.first().context("no URL")?;
+    let host = first.host().context("a URL without a host")?;
+    let connected = connect(config, host, first.port_u16().unwrap_or(443)).await?;
+    if case == TestCase::Http3 {
+        let (requests, connection) = client::handshake(connected.connection).await?;
+        let running = tokio::spawn(connection);
+        all(urls, move |url| get(requests.clone(), url)).await?;
+        running.await??;
+    } else {
+        let connection = connected.connection;
+        all(urls, |url| hq_get(connection.clone(), url)).await?;
+        connection.close(VarInt::default(), b"");
+    }
+    connected.endpoint.close(VarInt::default(), b"").await;
+    Ok(())
+}
+
+async fn all<F>(urls: Vec<Uri>, get: impl Fn(Uri) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let mut downloads = JoinSet::new();
+    for url in urls {
+        downloads.spawn(get(url));
+    }
+    while let Some(done) = downloads.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+async fn hq_get(connection: Connection, url: Uri) -> Result<()> {
+    hq::get(&connection, url.path(), &destination(&url)?).await.with_context(|| url.to_string())
+}
+
+async fn get(requests: SendRequest, url: Uri) -> Result<()> {
+    let to = destination(&url)?;
+    let response = requests.send_request(Request::get(url.clone()).body(body::empty())?).await?;
+    ensure!(response.status().is_success(), "{url}: status {}", response.status());
+    let mut body = response.into_body();
+    let mut file = File::create(to).await?;
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            file.write_all(&data).await?;
+        }
+    }
+    Ok(file.flush().await?)
+}
+
+fn destination(url: &Uri) -> Result<PathBuf> {
+    let name = Path::new(url.path()).file_name().with_context(|| format!("{url} names no file"))?;
+    Ok(Path::new(DOWNLOADS).join(name))
+}

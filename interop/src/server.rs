@@ -1,0 +1,43 @@
+//! The server: hands out /www on port 443.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use gannet::{
+    Endpoint, Incoming,
+    config::{RetryPolicy, RustlsServer, ServerConfig},
+};
+use gannet_examples::{certificate::Identity, root::Root, server, tls};
+use rustls::KeyLogFile;
+
+use crate::{case::TestCase, hq};
+
+/// Serves until it is ended.
+pub async fn run(case: TestCase) -> Result<()> {
+    let root = Root::new(Path::new("/www")).context("/www")?;
+    let identity = Identity::from_pem_files(Path::new("/certs/cert.pem"), Path::new("/certs/priv.key"))?;
+    let mut tls = tls::server(identity, &[case.alpn()])?;
+    tls.key_log = Arc::new(KeyLogFile::new());
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 443));
+    let retry = if case == TestCase::Retry { RetryPolicy::Always } else { RetryPolicy::Never };
+    let endpoint = Endpoint::server(ServerConfig::new(RustlsServer::new(tls)?).use_retry(retry), any)?;
+    if case == TestCase::Http3 {
+        server::run(&endpoint, &root).await;
+        return Ok(());
+    }
+    while let Some(incoming) = endpoint.accept().await {
+        tokio::spawn(serve(incoming, root.clone()));
+    }
+    Ok(())
+}
+
+async fn serve(incoming: Incoming, root: Root) {
+    match incoming.accept().await {
+        Ok(connection) => hq::serve(connection, root).await,
+        Err(error) => tracing::warn!(%error, "no connection"),
+    }
+}
