@@ -9,3 +9,8 @@ pub mod root;
 pub mod server;
 pub mod service;
 pub mod tls;
+
+/// The programs of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
