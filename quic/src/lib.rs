@@ -61,7 +61,7 @@ pub mod error;
 #[cfg(any(feature = "tokio", test))]
 pub mod net;
 mod packet;
-mod proto;
+pub mod proto;
 mod wire;
 
 #[cfg(feature = "tokio")]

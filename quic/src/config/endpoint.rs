@@ -8,7 +8,9 @@ use crate::packet::{MAX_CID_LEN, VERSION_1};
 
 /// A secret of an endpoint; never printed.
 #[derive(Clone)]
-pub(crate) struct Secret(pub(crate) [u8; 32]);
+pub(crate) struct Secret(
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "read by the driver"))] pub(crate) [u8; 32],
+);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,6 +27,7 @@ pub struct EndpointConfig {
     /// Drawn at random by the endpoint if not set.
     pub(crate) token_key: Option<Secret>,
     pub(crate) rng_seed: Option<Secret>,
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "read by the driver"))]
     pub(crate) versions: Vec<u32>,
     pub(crate) max_connections: usize,
     pub(crate) max_incoming: usize,

@@ -39,6 +39,18 @@ impl ClientConfig {
         self.transport = transport.into();
         self
     }
+
+    /// What makes the TLS sessions.
+    #[must_use]
+    pub fn tls(&self) -> &Arc<dyn ClientTls> {
+        &self.tls
+    }
+
+    /// The QUIC version that connections begin with.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 /// When clients have to prove that they receive at their address before anything is spent on them.
@@ -90,6 +102,12 @@ impl ServerConfig {
     pub fn transport(mut self, transport: impl Into<Arc<TransportConfig>>) -> Self {
         self.transport = transport.into();
         self
+    }
+
+    /// What makes the TLS sessions.
+    #[must_use]
+    pub fn tls(&self) -> &Arc<dyn ServerTls> {
+        &self.tls
     }
 
     /// Whether clients are asked to come again with a token that proves their address. Default never.

@@ -27,11 +27,11 @@ mod version;
 #[cfg(test)]
 mod vectors;
 
-pub use client_hello::{ClientHello, InvalidClientHello, MAX_CLIENT_HELLO_LEN};
+pub use client_hello::{ClientHello, InvalidClientHello};
 pub use header_protection::HeaderKey;
 pub use initial::initial_keys;
 pub use keys::{CipherSuite, DirectionKeys, Keys, OneRttSecrets, PacketKey};
 pub use reset::ResetKey;
-pub use retry::{RETRY_TAG_LEN, retry_tag, verify_retry_tag};
+pub use retry::{retry_tag, verify_retry_tag};
 pub use tokens::{TokenError, TokenKey};
 pub use version::VERSION_2;

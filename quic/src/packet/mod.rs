@@ -12,7 +12,7 @@ mod tx_batch;
 pub use buffer::{Buffer, BufferPool};
 pub use burst::Burst;
 pub use congestion::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
-pub use connection_id::{ConnectionId, ConnectionIdTooLong, ResetToken};
+pub use connection_id::{ConnectionId, ResetToken};
 pub use error::{TransportError, TransportErrorCode};
 pub use ids::{Dir, Ecn, EcnCounts, FourTuple, Level, PacketNumber, Side, SocketId, SpaceId, StreamId};
 pub use rng::Rng;

@@ -112,17 +112,6 @@ impl TxBatch {
         &mut self.buf
     }
 
-    /// The buffer of the datagram that was begun.
-    pub fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buf
-    }
-
-    /// Length of the datagram under construction, bytes.
-    #[must_use]
-    pub fn datagram_len(&self) -> usize {
-        self.buf.len() - self.start
-    }
-
     /// Takes the datagram under construction into the batch and returns its length.
     pub fn finish(&mut self) -> usize {
         let len = self.buf.len() - self.start;

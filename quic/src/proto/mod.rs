@@ -31,10 +31,18 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use connection::{ClientArgs, Connection, ConnectionStats, EndpointShared, ServerArgs};
+pub use endpoint::{
+    Class, Incoming, Rejected, classify, refuse, retry, stateless_reset, version_negotiation,
+};
+pub use streams::{RecvChunk, StreamEvent, Streams};
+pub use transmit::FrameCounts;
+
+pub use crate::crypto::tls;
+pub use crate::crypto::{ResetKey, TokenError, TokenKey};
+pub use crate::packet::{Buffer, BufferPool, Burst, Ecn, FourTuple, ResetToken, SocketId, TxBatch, TxMeta};
 
 use crate::error::ConnectionError;
-use crate::packet::{ConnectionId, FourTuple, ResetToken};
-use streams::StreamEvent;
+use crate::packet::ConnectionId;
 
 /// What [`Connection::poll_output`] asks its caller to do.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 use super::{Connection, ConnectionStats};
 use crate::crypto::tls::{ExportError, HandshakeData};
 use crate::packet::{FourTuple, Side};
+use crate::proto::transmit::FrameCounts;
 
 impl Connection {
     /// Which end this is.
@@ -82,6 +83,12 @@ impl Connection {
         self.idle.timeout()
     }
 
+    /// How many frames of each type were sent.
+    #[must_use]
+    pub fn frames_sent(&self) -> &FrameCounts {
+        &self.frames_sent
+    }
+
     /// Counters, and the state of the path.
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
@@ -94,6 +101,8 @@ impl Connection {
             congestion_events: recovery.congestion_events,
             congestion_window: self.path.cc.window(),
             bytes_in_flight: self.path.cc.in_flight(),
+            pto_count: self.recovery.pto_count(),
+            ecn_capable: self.path.cc.ecn.is_capable(),
             rtt: self.rtt(),
             mtu: self.path.mtu,
             ..self.stats

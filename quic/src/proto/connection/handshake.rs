@@ -90,11 +90,6 @@ impl Handshake {
         self.session.handshake_data()
     }
 
-    /// The peer's transport parameters, once known.
-    pub fn peer_params(&self) -> Option<&TransportParameters> {
-        self.peer_params.as_ref()
-    }
-
     /// How long the peer may hold back acknowledgments of application data.
     pub fn peer_max_ack_delay(&self) -> Duration {
         self.peer_params.as_ref().map_or(Duration::from_millis(25), |params| params.max_ack_delay)

@@ -50,6 +50,11 @@ impl Idle {
         Some(self.last_activity + self.timeout?.max(3 * pto))
     }
 
+    /// Half of the way to the timeout; `None` if there is none.
+    pub fn half_time(&self) -> Option<Instant> {
+        Some(self.last_activity + self.timeout? / 2)
+    }
+
     /// When to send a PING so that the peer hears from us, if keep-alive is on.
     pub fn keep_alive_at(&self) -> Option<Instant> {
         Some(self.last_activity + self.keep_alive?)

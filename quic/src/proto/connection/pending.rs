@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::packet::SpaceId;
+use crate::packet::{PacketNumber, SpaceId};
 
 /// A peer that sends more challenges than we answer gets the newest ones answered.
 const MAX_PATH_RESPONSES: usize = 4;
@@ -14,6 +14,8 @@ pub struct Pending {
     pub handshake_done: bool,
     /// A PING, for keep-alive.
     pub ping: bool,
+    /// The 1-RTT packet number that is left out next; 0 before it is drawn.
+    pub skip_at: PacketNumber,
     /// Answers to PATH_CHALLENGE; not repeated when lost (RFC 9000 §13.3).
     path_responses: VecDeque<[u8; 8]>,
     /// Ack-eliciting packets that a probe timeout asks for, per packet number space.

@@ -34,6 +34,10 @@ pub struct ConnectionStats {
     pub congestion_window: u64,
     /// Bytes sent and neither acknowledged nor lost.
     pub bytes_in_flight: u64,
+    /// The path is known to carry ECN marks.
+    pub ecn_capable: bool,
+    /// Probe timeouts that expired since the peer last acknowledged something.
+    pub pto_count: u32,
     /// The smoothed round-trip time.
     pub rtt: Duration,
     /// The size of the largest datagrams we send, bytes of UDP payload.

@@ -20,14 +20,30 @@ impl Connection {
             handshake,
             self.idle.deadline(self.pto()),
             self.keep_alive_at(),
+            self.reminder_at(),
             self.recovery.deadline(&self.spaces, &self.path.cc, self.pto_context()),
             self.local_cids.deadline(),
-            self.spaces[SpaceId::Data.index()].received.ack_deadline().filter(|_| can_send),
+            self.ack_deadline().filter(|_| can_send),
             self.pacing_deadline(now).filter(|_| can_send),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// When application data must be acknowledged, if it may.
+    fn ack_deadline(&self) -> Option<Instant> {
+        let space = &self.spaces[SpaceId::Data.index()];
+        space.received.ack_deadline().filter(|_| !space.sent.is_full())
+    }
+
+    /// When a sender that flow control stopped reminds the peer of it, lest that take it for idle (RFC 9000 §4.1).
+    fn reminder_at(&self) -> Option<Instant> {
+        let space = &self.spaces[SpaceId::Data.index()];
+        let stuck = self.streams.is_flow_blocked()
+            && !self.streams.wants_to_send()
+            && !space.sent.has_ack_eliciting_in_flight();
+        if stuck { self.idle.half_time() } else { None }
     }
 
     fn keep_alive_at(&self) -> Option<Instant> {
@@ -66,6 +82,9 @@ impl Connection {
         }
         if self.keep_alive_at().is_some_and(|at| now >= at) {
             self.pending.ping = true;
+        }
+        if self.reminder_at().is_some_and(|at| now >= at) {
+            self.streams.repeat_blocked();
         }
         self.local_cids.on_timeout(now, &mut self.outbox.routes);
         self.on_recovery_timeout(now);

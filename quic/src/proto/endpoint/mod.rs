@@ -14,4 +14,4 @@ mod incoming;
 
 pub use answers::{refuse, retry, stateless_reset, version_negotiation};
 pub use classify::{Class, classify};
-pub use incoming::{FirstPacket, Incoming, Rejected};
+pub use incoming::{Incoming, Rejected};

@@ -90,7 +90,9 @@ impl Connection {
     ) -> Result<(), TransportError> {
         let mut first_dcid = None;
         while !rest.is_empty() && self.lifecycle.is_open() {
-            let Ok(partial) = header::parse_greased(&rest, self.local_cids.cid_len()) else {
+            // The QUIC bit means nothing once we said so (RFC 9287 §3).
+            let parse = if self.config.grease_quic_bit { header::parse_greased } else { header::parse };
+            let Ok(partial) = parse(&rest, self.local_cids.cid_len()) else {
                 self.stats.packets_dropped += 1;
                 return Ok(());
             };
@@ -113,7 +115,7 @@ impl Connection {
         partial: &PartialPacket,
         mut packet: BytesMut,
     ) -> Result<(), TransportError> {
-        let level = match &partial.header {
+        match &partial.header {
             ProtectedHeader::VersionNegotiation { dcid, scid, .. } => {
                 let versions = partial.header.versions(&packet).collect();
                 self.on_version_negotiation(now, versions, *dcid, *scid);
@@ -123,13 +125,12 @@ impl Connection {
                 self.on_retry(now, *version, *scid, token.clone(), tag, &packet);
                 return Ok(());
             }
-            ProtectedHeader::Short { .. } => {
-                return self.receive_short(now, info, &mut packet);
-            }
-            ProtectedHeader::Initial { .. } => Level::Initial,
-            ProtectedHeader::Handshake { .. } => Level::Handshake,
-            ProtectedHeader::ZeroRtt { .. } => Level::ZeroRtt,
-        };
+            ProtectedHeader::Short { .. } => return self.receive_short(now, info, &mut packet),
+            ProtectedHeader::Initial { .. }
+            | ProtectedHeader::Handshake { .. }
+            | ProtectedHeader::ZeroRtt { .. } => {}
+        }
+        let Some(level) = partial.header.level() else { return Ok(()) };
         if !self.accepts_long(level, info, partial) {
             self.stats.packets_dropped += 1;
             return Ok(());

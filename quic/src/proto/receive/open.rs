@@ -9,7 +9,7 @@ use super::datagram::{payload_of, short_dcid};
 use crate::error::ConnectionError;
 use crate::packet::{ConnectionId, Level, PacketNumber, SpaceId, TransportError, TransportErrorCode as Code};
 use crate::proto::connection::{Connection, Phase};
-use crate::wire::header::{KEY_PHASE, LONG_RESERVED, PartialPacket, SHORT_RESERVED};
+use crate::wire::header::{KEY_PHASE, LONG_RESERVED, PartialPacket, QUIC_BIT, SHORT_RESERVED};
 use crate::wire::packet_number;
 
 /// A 1-RTT packet opened in place.
@@ -60,6 +60,10 @@ impl Connection {
         packet: &mut [u8],
         start: usize,
     ) -> Result<Option<OpenedShort>, TransportError> {
+        if !self.config.grease_quic_bit && packet.first().is_none_or(|first| first & QUIC_BIT == 0) {
+            self.stats.packets_dropped += 1;
+            return Ok(None);
+        }
         let expected = self.expected_pn(SpaceId::Data);
         let cid_len = self.local_cids.cid_len();
         let pn_offset = 1 + cid_len;

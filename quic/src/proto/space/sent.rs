@@ -320,13 +320,6 @@ impl SentPackets {
         };
     }
 
-    /// Gives back memory that is not in use; for connections that fell idle.
-    pub fn release_memory(&mut self) {
-        self.slots.shrink_to_fit();
-        self.log.shrink_to_fit();
-        self.lost.shrink_to_fit();
-    }
-
     /// How many slots [`SentPackets::acknowledge`] would look at.
     #[cfg(test)]
     pub(super) fn steps(&self, range: RangeInclusive<PacketNumber>) -> usize {

@@ -20,6 +20,12 @@ impl Streams {
             || (!self.fresh.is_empty() && self.credit.left(self.sent) > 0)
     }
 
+    /// True if flow control is all that keeps data of some stream back.
+    #[must_use]
+    pub fn is_flow_blocked(&self) -> bool {
+        self.is_blocked() || self.blocked.first().is_some()
+    }
+
     /// Says once more that flow control holds data back, if it does. To be called when a connection has sent nothing
     /// for long, lest the peer take it for idle (RFC 9000 §4.1). True if there is something to send by that.
     pub fn repeat_blocked(&mut self) -> bool {

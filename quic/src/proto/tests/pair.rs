@@ -53,13 +53,16 @@ impl Default for Setup {
     }
 }
 
+/// Looks at a datagram and its position, may change it; `false` drops it.
+pub type Tamper = Box<dyn FnMut(usize, &mut Vec<u8>) -> bool>;
+
 pub struct Pair {
     pub now: Instant,
     pub client: Peer,
     pub server: Option<Peer>,
     /// Datagrams from the client are given to this before they arrive; `false` drops them.
-    pub to_server: Box<dyn FnMut(usize, &mut Vec<u8>) -> bool>,
-    pub to_client: Box<dyn FnMut(usize, &mut Vec<u8>) -> bool>,
+    pub to_server: Tamper,
+    pub to_client: Tamper,
     sent: [usize; 2],
     waiting: VecDeque<(Instant, Vec<u8>)>,
     server_tls: RustlsServer,
@@ -281,5 +284,5 @@ impl Pair {
 }
 
 pub fn bytes(len: usize) -> Bytes {
-    (0..len).map(|i| (i * 31 >> 3) as u8).collect::<Vec<_>>().into()
+    (0..len).map(|i| ((i * 31) >> 3) as u8).collect::<Vec<_>>().into()
 }

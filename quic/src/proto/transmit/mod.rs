@@ -12,4 +12,7 @@ mod profile;
 mod schedule;
 mod write;
 
-pub use write::{FrameCounts, FrameWriter, PacketContent, StreamWritten};
+pub use write::{FrameCounts, FrameWriter};
+
+#[cfg(test)]
+pub use write::PacketContent;

@@ -136,5 +136,18 @@ impl Connection {
         };
         let state = &mut self.spaces[space.index()];
         self.recovery.on_packet_sent(space, state, sent, &content.tokens, &mut self.path.cc);
+        if space == SpaceId::Data && state.sent.next() >= self.pending.skip_at {
+            self.skip_packet_number();
+        }
+    }
+    /// Leaves out a number now and then, ever more rarely: a peer that acknowledges it has not received what it
+    /// acknowledges (RFC 9000 §21.4).
+    fn skip_packet_number(&mut self) {
+        let sent = &mut self.spaces[SpaceId::Data.index()].sent;
+        if self.pending.skip_at > 0 {
+            sent.skip();
+        }
+        let next = sent.next();
+        self.pending.skip_at = next + 16 + self.rng.below(next.max(64));
     }
 }

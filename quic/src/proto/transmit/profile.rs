@@ -54,7 +54,10 @@ impl Connection {
     /// True if a space whose keys exist has an acknowledgment that waits no longer.
     fn ack_is_due(&self, now: Instant) -> bool {
         SpaceId::ALL.into_iter().zip(&self.spaces).any(|(id, space)| {
-            self.keys.local(level_of(id)).is_some() && self.may_send(id) && space.received.must_ack(now)
+            self.keys.local(level_of(id)).is_some()
+                && self.may_send(id)
+                && space.received.must_ack(now)
+                && !space.sent.is_full()
         })
     }
 

@@ -31,6 +31,10 @@ impl Connection {
             writer.ack(received.ranges(), delay, received.ecn_counts());
         }
         if !eliciting {
+            // Now and then an ACK asks for one itself, so that the ranges to report stay few (RFC 9000 §13.2.4).
+            if ack && self.spaces[space.index()].sent.should_elicit() {
+                writer.frame(&Ping, Some(Token::Ping));
+            }
             return;
         }
         self.write_crypto(writer, space);

@@ -27,15 +27,6 @@ pub struct PacketContent {
     pub frames: u32,
 }
 
-impl PacketContent {
-    /// Forgets the content, keeps the memory.
-    pub fn clear(&mut self) {
-        self.tokens.clear();
-        (self.ack_eliciting, self.in_flight) = (false, false);
-        (self.largest_acked, self.frames) = (None, 0);
-    }
-}
-
 /// How many frames of each type were sent or received.
 #[derive(Debug, Clone)]
 pub struct FrameCounts([u64; COUNTERS]);
@@ -283,8 +274,6 @@ mod tests {
         assert_eq!(packet.content.tokens[..], [Token::Ack { largest: 9 }, Token::HandshakeDone]);
         assert_eq!(packet.content.frames, 4);
         assert_eq!([0x02, 0x03, 0x1c, 0x00, 0x1e, 0x30].map(|ty| packet.counts.of(ty)), [1, 1, 1, 1, 1, 0]);
-        packet.content.clear();
-        assert!(packet.content.tokens.is_empty() && packet.content.frames == 0);
     }
 
     #[test]

@@ -37,7 +37,7 @@ mod read;
 mod signal;
 mod stream;
 
-pub use ack::{Ack, AckRanges, encode_ack};
+pub use ack::{Ack, encode_ack};
 pub use close::{CloseError, ConnectionClose};
 pub use connection_id::{NewConnectionId, RetireConnectionId};
 pub use crypto::{Crypto, CryptoHeader, NewToken};
@@ -161,15 +161,6 @@ impl Frame {
     #[must_use]
     pub fn is_ack_eliciting(&self) -> bool {
         !matches!(self, Self::Padding(_) | Self::Ack(_) | Self::ConnectionClose(_))
-    }
-
-    /// Whether it may be sent on a path that is only being probed (RFC 9000 §9.1).
-    #[must_use]
-    pub fn is_probing(&self) -> bool {
-        matches!(
-            self,
-            Self::Padding(_) | Self::NewConnectionId(_) | Self::PathChallenge(_) | Self::PathResponse(_)
-        )
     }
 
     /// Whether packets of this level may carry it; if not, it is a PROTOCOL_VIOLATION (RFC 9000 §12.4).

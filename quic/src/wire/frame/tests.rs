@@ -208,7 +208,6 @@ fn frames_belong_to_their_packets() {
         }
         let ty = frame.frame_type();
         assert_eq!(frame.is_ack_eliciting(), !matches!(ty, 0x00 | 0x02 | 0x03 | 0x1c | 0x1d), "{frame:?}");
-        assert_eq!(frame.is_probing(), matches!(ty, 0x00 | 0x18 | 0x1a | 0x1b), "{frame:?}");
         assert!(frame.allowed_from(Side::Server));
         assert_eq!(frame.allowed_from(Side::Client), !matches!(ty, 0x07 | 0x1e), "{frame:?}");
     }

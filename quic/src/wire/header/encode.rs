@@ -66,16 +66,6 @@ impl Layout {
 }
 
 impl LongHeader<'_> {
-    /// How many bytes [`LongHeader::encode`] appends.
-    #[must_use]
-    pub fn size(&self, pn_len: usize) -> usize {
-        let token = match self.ty {
-            LongType::Initial => varint::size(self.token.len() as u64) + self.token.len(),
-            LongType::ZeroRtt | LongType::Handshake => 0,
-        };
-        1 + 4 + 1 + self.dcid.len() + 1 + self.scid.len() + token + 2 + pn_len
-    }
-
     /// Appends the header with the `pn_len` low bytes of the packet number. Length is set later, by
     /// [`Layout::fill_length`].
     pub fn encode(&self, out: &mut Vec<u8>, pn: PacketNumber, pn_len: usize) -> Layout {
@@ -96,12 +86,6 @@ impl LongHeader<'_> {
 }
 
 impl ShortHeader {
-    /// How many bytes [`ShortHeader::encode`] appends.
-    #[must_use]
-    pub fn size(&self, pn_len: usize) -> usize {
-        1 + self.dcid.len() + pn_len
-    }
-
     /// Appends the header with the `pn_len` low bytes of the packet number.
     pub fn encode(&self, out: &mut Vec<u8>, pn: PacketNumber, pn_len: usize) -> Layout {
         let start = out.len();

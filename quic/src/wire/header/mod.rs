@@ -16,7 +16,7 @@ mod parse;
 pub use encode::{Layout, LongHeader, ShortHeader, encode_retry, encode_version_negotiation};
 pub use parse::{HeaderError, PartialPacket, ProtectedHeader, parse, parse_greased};
 
-use crate::packet::{Level, VERSION_1};
+use crate::packet::VERSION_1;
 
 /// Set in long headers of all versions.
 pub const LONG_FORM: u8 = 0x80;
@@ -45,18 +45,6 @@ pub enum LongType {
     ZeroRtt,
     /// The rest of the handshake.
     Handshake,
-}
-
-impl LongType {
-    /// Which keys protect packets of this type.
-    #[must_use]
-    pub fn level(self) -> Level {
-        match self {
-            Self::Initial => Level::Initial,
-            Self::ZeroRtt => Level::ZeroRtt,
-            Self::Handshake => Level::Handshake,
-        }
-    }
 }
 
 /// What the type bits of a long header can mean.
