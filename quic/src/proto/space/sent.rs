@@ -337,7 +337,7 @@ impl SentPackets {
 
     /// Bytes of memory.
     #[cfg(test)]
-    pub(super) fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>() + self.log.capacity() * size_of::<Token>()
     }
 
