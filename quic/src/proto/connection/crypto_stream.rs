@@ -47,6 +47,11 @@ impl CryptoSend {
         }
     }
 
+    /// Queues again all that the peer is not known to have.
+    pub fn repeat(&mut self) {
+        self.on_lost(0..self.data.len() as u64);
+    }
+
     /// The peer has this piece.
     pub fn on_acked(&mut self, piece: Range<u64>) {
         self.to_send.remove(piece.clone());

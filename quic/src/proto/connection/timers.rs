@@ -107,9 +107,19 @@ impl Connection {
     }
 
     /// Sends the oldest unacknowledged content again, since something ack-eliciting has to be sent (RFC 9002 §6.2.4).
+    /// What a handshake has under way in the other space goes along: it is as old.
     fn probe(&mut self, space: SpaceId, datagrams: u8) {
         self.pending.set_probes(space, datagrams);
-        for index in 0..usize::from(datagrams) {
+        self.resend_oldest(space, datagrams);
+        match space {
+            SpaceId::Initial => self.resend_oldest(SpaceId::Handshake, datagrams),
+            SpaceId::Handshake => self.resend_oldest(SpaceId::Initial, datagrams),
+            SpaceId::Data => {}
+        }
+    }
+
+    fn resend_oldest(&mut self, space: SpaceId, packets: u8) {
+        for index in 0..usize::from(packets) {
             self.spaces[space.index()].sent.probe_tokens(index, &mut self.fates.lost);
         }
         self.run_fates(space);

@@ -24,6 +24,29 @@ fn a_retry_costs_one_round_trip() {
     assert!(pair.client.confirmed() && pair.server().confirmed());
 }
 
+/// A probe that has nothing new to say repeats the ClientHello: servers want the first packet to hold it.
+#[test]
+fn every_probe_of_the_first_flight_can_begin_the_handshake() {
+    for lost in 1..=4 {
+        let mut pair = Pair::new(Setup::default());
+        pair.to_server = Box::new(move |index, _| index >= lost);
+        // The first probe timeout is 999 ms, the second twice that; two datagrams leave at each.
+        pair.run_for(Duration::from_millis(if lost <= 2 { 1_100 } else { 3_100 }));
+        assert!(pair.server.is_some(), "datagram {lost} had no ClientHello");
+        assert!(pair.client.connected(), "datagrams before {lost} were lost: {:?}", pair.client.events);
+    }
+}
+
+/// A probe timeout of a server is about both spaces: the client has neither of its flights.
+#[test]
+fn one_probe_brings_both_flights_of_a_server() {
+    let mut pair = Pair::new(Setup::default());
+    pair.to_client = Box::new(|index, _| index >= 1);
+    // The flight leaves after 10 ms, the probe timeout is 999 ms, and its datagrams take 10 ms.
+    pair.run_for(Duration::from_millis(1_019));
+    assert!(pair.client.connected(), "{:?}", pair.client.events);
+}
+
 #[test]
 fn a_megabyte_arrives_intact_both_ways() {
     let mut pair = Pair::new(Setup::default());

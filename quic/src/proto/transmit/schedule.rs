@@ -41,6 +41,11 @@ impl Connection {
         if space == SpaceId::Data {
             self.write_data_frames(writer);
         }
+        if self.pending.probes(space) > 0 && !writer.content().ack_eliciting && space != SpaceId::Data {
+            // The probe before took all there was. If that is lost, a PING does not bring the handshake on.
+            self.handshake.crypto(space).repeat();
+            self.write_crypto(writer, space);
+        }
         let ping = self.pending.probes(space) > 0 || (space == SpaceId::Data && self.pending.ping);
         if ping && !writer.content().ack_eliciting {
             writer.frame(&Ping, Some(Token::Ping));
