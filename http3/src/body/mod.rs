@@ -6,4 +6,4 @@ mod send;
 
 pub use recv::RecvBody;
 pub(crate) use recv::{Link, RecvMessage};
-pub(crate) use send::{SendMessage, content_length_of, stopped};
+pub(crate) use send::{COPY, SendMessage, content_length_of, stopped};

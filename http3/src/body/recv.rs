@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use gannet::{RecvStream, Side};
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::connection::Lease;
@@ -25,13 +26,19 @@ pub(crate) struct Link(Arc<LinkState>);
 
 struct LinkState {
     malformed: OnceLock<Malformed>,
-    /// Told when the application wants the content, if the client waits for that.
-    wanted: Notify,
+    /// Whether the application wants content for which the client awaits a 100 (Continue).
+    wanted: AtomicBool,
+    answer: AtomicWaker,
 }
 
 impl Link {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(LinkState { malformed: OnceLock::new(), wanted: Notify::new() }))
+        let state = LinkState {
+            malformed: OnceLock::new(),
+            wanted: AtomicBool::new(false),
+            answer: AtomicWaker::new(),
+        };
+        Self(Arc::new(state))
     }
 
     /// What is wrong with the request, as far as is known.
@@ -39,9 +46,10 @@ impl Link {
         self.0.malformed.get().copied()
     }
 
-    /// Resolves when the application wants content for which the client awaits a 100 (Continue).
-    pub(crate) async fn wanted(&self) {
-        self.0.wanted.notified().await;
+    /// True, once, when the application wants content for which the client awaits a 100 (Continue); `cx` is told.
+    pub(crate) fn take_wanted(&self, cx: &Context<'_>) -> bool {
+        self.0.answer.register(cx.waker());
+        self.0.wanted.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -230,7 +238,8 @@ impl Body for RecvBody {
         if std::mem::replace(&mut message.awaits_continue, false)
             && let Some(link) = &message.link
         {
-            link.0.wanted.notify_one();
+            link.0.wanted.store(true, Ordering::Release);
+            link.0.answer.wake();
         }
         let frame = match ready!(message.poll_event(cx)) {
             Ok(Event::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),

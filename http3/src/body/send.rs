@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use gannet::SendStream;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
-use http_body::{Body, Frame};
+use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use super::Link;
@@ -21,10 +21,19 @@ use crate::proto::frame::encode_data_header;
 use crate::proto::headers::encode_trailers;
 
 /// Pieces of content up to this size are copied behind what goes before them, larger ones are sent as they are.
-const COPY: usize = 2 << 10;
+pub(crate) const COPY: usize = 2 << 10;
 
 /// How much is gathered before it is written.
 const GATHER: usize = 16 << 10;
+
+/// Content of known length is one DATA frame, however many pieces the body gives it in.
+#[derive(Debug, Clone, Copy)]
+enum SingleFrame {
+    No,
+    Wanted,
+    /// The header of the frame was written.
+    Begun,
+}
 
 /// One message, as it is written to a request stream.
 pub(crate) struct SendMessage {
@@ -37,8 +46,9 @@ pub(crate) struct SendMessage {
     /// What the content-length says.
     declared: Option<u64>,
     sent: u64,
-    /// Whether one DATA frame holds all content, and its header was written.
-    single_frame: bool,
+    single_frame: SingleFrame,
+    /// Whether the body has given its last frame.
+    body_ended: bool,
     /// Whether the stream was finished, or reset.
     closed: bool,
     /// With which code the stream is reset if this is dropped before its end.
@@ -58,7 +68,8 @@ impl SendMessage {
             gathered: Vec::new(),
             declared: None,
             sent: 0,
-            single_frame: false,
+            single_frame: SingleFrame::No,
+            body_ended: false,
             closed: false,
             abandoned,
             link: None,
@@ -114,59 +125,74 @@ impl SendMessage {
         B: Body,
         B::Error: Into<BoxError>,
     {
-        let exact = body.size_hint().exact();
+        self.begin_body(body.size_hint().exact())?;
+        poll_fn(|cx| self.poll_body(cx, body.as_mut())).await
+    }
+
+    /// A body follows, of a length that may be known.
+    pub(crate) fn begin_body(&mut self, exact: Option<u64>) -> Result<(), StreamError> {
         if let Some(actual) = exact
             && *self.declared.get_or_insert(actual) != actual
         {
             return Err(self.wrong_length(actual));
         }
-        while !body.is_end_stream() {
-            let Some(frame) = self.next_frame(body.as_mut()).await? else { break };
-            match frame.into_data() {
-                Ok(data) => {
-                    self.push_data(data, exact)?;
-                    if self.gathered.len() >= GATHER || !self.queue.is_empty() {
-                        self.flush().await?;
-                    }
-                }
-                Err(frame) => {
-                    if let Ok(trailers) = frame.into_trailers() {
-                        return self.trailers(&trailers).await;
-                    }
-                }
-            }
-        }
-        self.finish().await
+        self.single_frame = if exact.is_some() { SingleFrame::Wanted } else { SingleFrame::No };
+        Ok(())
     }
 
-    /// The next frame of the body. What was gathered is written if the body is not ready.
-    async fn next_frame<B>(&mut self, mut body: Pin<&mut B>) -> Result<Option<Frame<B::Data>>, StreamError>
+    /// Sends a body, after [`begin_body`](Self::begin_body).
+    pub(crate) fn poll_body<B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut body: Pin<&mut B>,
+    ) -> Poll<Result<(), StreamError>>
     where
         B: Body,
         B::Error: Into<BoxError>,
     {
-        let ready = poll_fn(|cx| match poll_frame(body.as_mut(), cx) {
-            Poll::Ready(frame) => Poll::Ready(Some(frame)),
-            Poll::Pending => Poll::Ready(None),
-        });
-        if let Some(frame) = ready.await {
-            return frame;
-        }
-        self.flush().await?;
-        // A body may be silent for long; that its receiver has gone must be noticed nevertheless.
-        let stream = &self.stream;
-        tokio::select! {
-            biased;
-            frame = poll_fn(|cx| poll_frame(body.as_mut(), cx)) => frame,
-            error = stopped(stream) => {
-                self.closed = true;
-                Err(self.lease.write_failed(error))
+        while !self.body_ended && !body.is_end_stream() {
+            if self.gathered.len() >= GATHER || !self.queue.is_empty() || !self.writing.is_empty() {
+                ready!(self.poll_flush(cx))?;
             }
+            match body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.push_data(data)?,
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            self.push_trailers(&trailers)?;
+                            self.body_ended = true;
+                        }
+                    }
+                },
+                Poll::Ready(None) => self.body_ended = true,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(StreamError::Body(error.into()))),
+                Poll::Pending => {
+                    // What there is goes out. A body may be silent for long; that its receiver has gone must be noticed
+                    // nevertheless.
+                    if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+                        return Poll::Ready(Err(error));
+                    }
+                    let error = ready!(self.poll_stopped(cx));
+                    self.closed = true;
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        self.poll_finish(cx)
+    }
+
+    /// Resolves when the peer takes no more of the stream.
+    pub(crate) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+        match ready!(self.stream.poll_stopped(cx)) {
+            Ok(Some(code)) => Poll::Ready(StreamError::Stopped(code.into())),
+            // Everything was acknowledged: nothing is left to be stopped.
+            Ok(None) => Poll::Pending,
+            Err(error) => Poll::Ready(self.lease.ended(error).into()),
         }
     }
 
-    /// Takes content that is to be sent. With `exact` known, it is all part of one DATA frame of that length.
-    pub(crate) fn push_data(&mut self, mut data: impl Buf, exact: Option<u64>) -> Result<(), StreamError> {
+    /// Takes content that is to be sent.
+    pub(crate) fn push_data(&mut self, mut data: impl Buf) -> Result<(), StreamError> {
         let len = data.remaining();
         if len == 0 {
             return Ok(());
@@ -181,13 +207,13 @@ impl SendMessage {
         {
             return Err(self.wrong_length(self.sent));
         }
-        match exact {
-            Some(_) if self.single_frame => {}
-            Some(all) => {
-                self.single_frame = true;
+        match (self.single_frame, self.declared) {
+            (SingleFrame::Begun, _) => {}
+            (SingleFrame::Wanted, Some(all)) => {
+                self.single_frame = SingleFrame::Begun;
                 encode_data_header(all, &mut self.gathered);
             }
-            None => encode_data_header(len as u64, &mut self.gathered),
+            _ => encode_data_header(len as u64, &mut self.gathered),
         }
         if len <= COPY {
             while data.has_remaining() {
@@ -205,11 +231,14 @@ impl SendMessage {
         Ok(())
     }
 
-    /// Sends trailers and the end of the stream.
-    pub(crate) async fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), StreamError> {
+    /// Takes trailers that are to be sent, behind all content.
+    pub(crate) fn push_trailers(&mut self, trailers: &HeaderMap) -> Result<(), StreamError> {
+        if self.closed {
+            return Err(StreamError::Closed);
+        }
         self.check_length()?;
         encode_trailers(trailers, self.lease.peer_max_field_section_size(), &mut self.gathered)?;
-        self.finish().await
+        Ok(())
     }
 
     /// Sends the end of the stream.
@@ -223,7 +252,22 @@ impl SendMessage {
         }
         self.check_length()?;
         self.check_link()?;
-        ready!(self.poll_flush(cx))?;
+        while self.next_piece() {
+            let last = self.queue.is_empty() && self.gathered.is_empty();
+            let written = if last {
+                self.stream.poll_write_last(cx, &mut self.writing)
+            } else {
+                self.stream.poll_write_chunk(cx, &mut self.writing)
+            };
+            if let Err(error) = ready!(written) {
+                return Poll::Ready(Err(self.write_failed(error)));
+            }
+            self.closed = last && self.writing.is_empty();
+        }
+        if self.closed {
+            return Poll::Ready(Ok(()));
+        }
+        // Everything was taken before.
         let finished = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
         self.closed = true;
         Poll::Ready(finished.map_err(|error| match error.downcast() {
@@ -238,21 +282,28 @@ impl SendMessage {
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        loop {
-            while !self.writing.is_empty() {
-                if let Err(error) = ready!(self.stream.poll_write_chunk(cx, &mut self.writing)) {
-                    self.closed = true;
-                    return Poll::Ready(Err(self.lease.write_failed(error)));
-                }
-            }
-            if let Some(next) = self.queue.pop_front() {
-                self.writing = next;
-            } else if self.gathered.is_empty() {
-                return Poll::Ready(Ok(()));
-            } else {
-                self.writing = std::mem::take(&mut self.gathered).into();
+        while self.next_piece() {
+            if let Err(error) = ready!(self.stream.poll_write_chunk(cx, &mut self.writing)) {
+                return Poll::Ready(Err(self.write_failed(error)));
             }
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Makes `writing` what comes next; false if there is nothing.
+    fn next_piece(&mut self) -> bool {
+        if self.writing.is_empty() {
+            self.writing = match self.queue.pop_front() {
+                Some(next) => next,
+                None => std::mem::take(&mut self.gathered).into(),
+            };
+        }
+        !self.writing.is_empty()
+    }
+
+    fn write_failed(&mut self, error: gannet::WriteError) -> StreamError {
+        self.closed = true;
+        self.lease.write_failed(error)
     }
 
     /// All content was sent: is it what the content-length says?
@@ -284,14 +335,6 @@ impl Drop for SendMessage {
     fn drop(&mut self) {
         self.reset(if std::thread::panicking() { Code::H3_INTERNAL_ERROR } else { self.abandoned });
     }
-}
-
-fn poll_frame<B>(body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<B::Data>>, StreamError>>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    body.poll_frame(cx).map(|frame| frame.transpose().map_err(|error| StreamError::Body(error.into())))
 }
 
 /// Resolves when the peer takes no more of the stream.

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request};
 use http_body::Body;
 
 use super::informational::OnInformational;
@@ -64,7 +64,11 @@ impl SendRequest {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        exchange(self.lease.begin(), request)
+        let lease = self.lease.begin();
+        let (head, body) = request.into_parts();
+        // The head is encoded here and not carried along by the future.
+        let prepared = prepare(&lease, head, &body);
+        exchange(lease, prepared, body)
     }
 }
 
@@ -74,17 +78,33 @@ impl fmt::Debug for SendRequest {
     }
 }
 
-async fn exchange<B>(lease: Lease, request: Request<B>) -> Result<Response<RecvBody>, StreamError>
+/// A request whose head is encoded.
+struct Prepared {
+    frame: Vec<u8>,
+    /// The content-length.
+    declared: Option<u64>,
+    response: ReadResponse,
+}
+
+fn prepare(lease: &Lease, mut head: request::Parts, body: &impl Body) -> Result<Prepared, StreamError> {
+    let declared = declare_length(&mut head, body)?;
+    let mut frame = Vec::with_capacity(256);
+    encode_request(&head, lease.peer_max_field_section_size(), &mut frame)?;
+    let informational = head.extensions.remove::<OnInformational>();
+    Ok(Prepared { frame, declared, response: ReadResponse { method: head.method, informational } })
+}
+
+async fn exchange<B>(
+    lease: Lease,
+    prepared: Result<Prepared, StreamError>,
+    body: B,
+) -> Result<Response<RecvBody>, StreamError>
 where
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let (mut head, body) = request.into_parts();
-    let declared = declare_length(&mut head, &body)?;
-    let mut frame = Vec::with_capacity(256);
-    encode_request(&head, lease.peer_max_field_section_size(), &mut frame)?;
-
+    let Prepared { frame, declared, mut response } = prepared?;
     if lease.is_peer_going_away() {
         return Err(StreamError::GoingAway);
     }
@@ -93,42 +113,61 @@ where
         opened = lease.quic.open_bi() => opened.map_err(|error| lease.ended(error))?,
         () = lease.peer_going_away() => return Err(StreamError::GoingAway),
     };
-    let id = send.id();
+    let id = send.id().as_u64();
     let mut send = SendMessage::new(send, lease.clone(), Code::H3_REQUEST_CANCELLED);
-    let recv = RecvMessage::new(recv, lease.clone());
     send.head(frame, declared);
-
-    let informational = head.extensions.remove::<OnInformational>();
-    let mut response = ReadResponse { recv: Some(recv), method: head.method, informational };
-    let unprocessed = lease.request_unprocessed(id.as_u64());
-    if body.is_end_stream() {
+    let mut upload = if body.is_end_stream() {
         // The ordinary case, without anything on the heap.
-        accept_stop(send.finish().await)?;
-        drop(send);
-        tokio::select! {
-            biased;
-            response = poll_fn(|cx| response.poll(cx, &mut None)) => response,
-            () = unprocessed => Err(StreamError::GoingAway),
-        }
+        Upload::Finishing(send)
     } else {
-        let mut upload: Upload = Some(Box::pin(async move {
-            let mut body = std::pin::pin!(body);
+        Upload::Sending(Box::pin(async move {
+            let mut body = pin!(body);
             send.body(body.as_mut()).await
-        }));
-        tokio::select! {
-            biased;
-            response = poll_fn(|cx| response.poll(cx, &mut upload)) => response,
-            () = unprocessed => Err(StreamError::GoingAway),
-        }
+        }))
+    };
+    let mut recv = Some(RecvMessage::new(recv, lease.clone()));
+    tokio::select! {
+        biased;
+        response = poll_fn(|cx| response.poll(&mut recv, &mut upload, cx)) => response,
+        () = lease.request_unprocessed(id) => Err(StreamError::GoingAway),
     }
 }
 
 /// A request that is being sent.
-type Upload = Option<Pin<Box<dyn Future<Output = Result<(), StreamError>> + Send>>>;
+#[expect(clippy::large_enum_variant, reason = "the large one is the ordinary one")]
+enum Upload {
+    Finishing(SendMessage),
+    Sending(Pin<Box<dyn Future<Output = Result<(), StreamError>> + Send>>),
+    Done,
+}
+
+impl Upload {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), StreamError> {
+        let sent = match self {
+            Self::Finishing(message) => message.poll_finish(cx),
+            Self::Sending(sending) => sending.as_mut().poll(cx),
+            Self::Done => return Ok(()),
+        };
+        let Poll::Ready(sent) = sent else { return Ok(()) };
+        *self = Self::Done;
+        accept_stop(sent)
+    }
+
+    /// Sends what is left when the response is already there.
+    async fn rest(self) {
+        let sent = match self {
+            Self::Finishing(mut message) => message.finish().await,
+            Self::Sending(sending) => sending.await,
+            Self::Done => Ok(()),
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "the rest of the request was not sent");
+        }
+    }
+}
 
 /// Reads up to the final response, and meanwhile sends the request.
 struct ReadResponse {
-    recv: Option<RecvMessage>,
     method: Method,
     informational: Option<OnInformational>,
 }
@@ -136,16 +175,12 @@ struct ReadResponse {
 impl ReadResponse {
     fn poll(
         &mut self,
-        cx: &mut Context<'_>,
+        receiving: &mut Option<RecvMessage>,
         upload: &mut Upload,
+        cx: &mut Context<'_>,
     ) -> Poll<Result<Response<RecvBody>, StreamError>> {
-        if let Some(sending) = upload
-            && let Poll::Ready(sent) = sending.as_mut().poll(cx)
-        {
-            *upload = None;
-            accept_stop(sent)?;
-        }
-        let Some(recv) = &mut self.recv else { return Poll::Ready(Err(StreamError::Closed)) };
+        upload.poll(cx)?;
+        let Some(recv) = receiving else { return Poll::Ready(Err(StreamError::Closed)) };
         loop {
             let section = ready!(recv.poll_head(cx))?;
             let received = recv.decode(&section, headers::response)?;
@@ -158,15 +193,11 @@ impl ReadResponse {
                 continue;
             }
             let content = Content::of_response(&self.method, response.status(), received.content_length);
-            let recv = self.recv.take().ok_or(StreamError::Closed)?;
+            let recv = receiving.take().ok_or(StreamError::Closed)?;
             let mut body = recv.into_body(content, cx)?;
-            if let Some(sending) = upload.take() {
-                let task = tokio::spawn(async move {
-                    if let Err(error) = sending.await {
-                        tracing::debug!(%error, "the rest of the request was not sent");
-                    }
-                });
-                body.set_upload(task.abort_handle());
+            let upload = std::mem::replace(upload, Upload::Done);
+            if !matches!(upload, Upload::Done) {
+                body.set_upload(tokio::spawn(upload.rest()).abort_handle());
             }
             return Poll::Ready(Ok(response.map(|()| body)));
         }
@@ -183,7 +214,7 @@ fn accept_stop(sent: Result<(), StreamError>) -> Result<(), StreamError> {
 }
 
 /// The content-length of a request, which is added if the body knows it. A tunnel has none.
-fn declare_length(head: &mut http::request::Parts, body: &impl Body) -> Result<Option<u64>, StreamError> {
+fn declare_length(head: &mut request::Parts, body: &impl Body) -> Result<Option<u64>, StreamError> {
     if head.method == Method::CONNECT {
         return Ok(None);
     }

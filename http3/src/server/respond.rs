@@ -1,13 +1,16 @@
 //! Responses out.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, response};
 use http_body::Body;
 
-use crate::body::{SendMessage, content_length_of, stopped};
+use crate::body::{COPY, SendMessage, content_length_of, stopped};
 use crate::error::{BoxError, Code, StreamError, Unsendable};
 use crate::proto::headers::encode_response;
 
@@ -38,11 +41,13 @@ impl Answer {
 pub struct SendResponse {
     message: SendMessage,
     answer: Answer,
+    /// Whether the final response, once it is encoded, has content.
+    sends_content: bool,
 }
 
 impl SendResponse {
     pub(super) fn new(message: SendMessage, answer: Answer) -> Self {
-        Self { message, answer }
+        Self { message, answer, sends_content: false }
     }
 
     /// The ID of the request stream.
@@ -61,10 +66,7 @@ impl SendResponse {
         if !response.status().is_informational() {
             return Err(Unsendable::Status.into());
         }
-        let (head, ()) = response.into_parts();
-        let mut frame = Vec::with_capacity(64);
-        encode_response(&head, self.message.lease().peer_max_field_section_size(), &mut frame)?;
-        self.message.head(frame, None);
+        self.push_informational(&response.into_parts().0)?;
         self.message.flush().await
     }
 
@@ -79,33 +81,53 @@ impl SendResponse {
     ///
     /// # Cancel safety
     /// Dropping the future resets the stream.
-    pub async fn send_response<B>(self, response: Response<B>) -> Result<(), StreamError>
+    pub async fn send_response<B>(mut self, response: Response<B>) -> Result<(), StreamError>
     where
         B: Body,
         B::Error: Into<BoxError>,
     {
-        let (mut head, body) = response.into_parts();
+        let (head, body) = response.into_parts();
+        let mut body = std::pin::pin!(body);
+        self.begin(head, &*body)?;
+        poll_fn(|cx| self.poll_send(cx, body.as_mut())).await
+    }
+
+    /// Prepares a whole response, whose body then goes to [`poll_send`](Self::poll_send).
+    pub(super) fn begin(&mut self, mut head: response::Parts, body: &impl Body) -> Result<(), StreamError> {
+        let exact = body.size_hint().exact();
         let has_content = self.has_content(head.status);
         if self.answer != Answer::Tunnel
             && has_content | (self.answer == Answer::HeadersOnly)
             && !head.headers.contains_key(CONTENT_LENGTH)
-            && let Some(length) = body.size_hint().exact()
+            && let Some(length) = exact
             && (has_content || length > 0)
         {
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let mut message = self.into_message(head)?;
-        let sent = if has_content {
-            let mut body = std::pin::pin!(body);
-            message.body(body.as_mut()).await
+        self.encode(head, exact.unwrap_or_default())?;
+        if has_content { self.message.begin_body(exact) } else { Ok(()) }
+    }
+
+    /// Sends the body of a response, and the end of the stream.
+    pub(super) fn poll_send<B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: Pin<&mut B>,
+    ) -> Poll<Result<(), StreamError>>
+    where
+        B: Body,
+        B::Error: Into<BoxError>,
+    {
+        let sent = ready!(if self.sends_content {
+            self.message.poll_body(cx, body)
         } else {
-            message.finish().await
-        };
+            self.message.poll_finish(cx)
+        });
         if sent.is_err() {
-            // Unless the end came from the client, which makes this void.
-            message.reset(Code::H3_INTERNAL_ERROR);
+            // Void if the end came from the client.
+            self.message.reset(Code::H3_INTERNAL_ERROR);
         }
-        sent
+        Poll::Ready(sent)
     }
 
     /// Begins a response whose content is sent piece by piece. Its content-length, if it has one, is binding.
@@ -114,10 +136,10 @@ impl SendResponse {
     ///
     /// # Errors
     /// The response cannot be sent.
-    pub fn send_head(self, response: Response<()>) -> Result<SendBody, StreamError> {
+    pub fn send_head(mut self, response: Response<()>) -> Result<SendBody, StreamError> {
         let (head, ()) = response.into_parts();
-        let has_content = self.has_content(head.status);
-        Ok(SendBody { message: self.into_message(head)?, has_content })
+        self.encode(head, 0)?;
+        Ok(SendBody { message: self.message, has_content: self.sends_content })
     }
 
     /// Resolves when the client is not interested in the response any more, or the connection has ended.
@@ -134,12 +156,31 @@ impl SendResponse {
         self.message.reset(code);
     }
 
-    /// Resolves when the application wants content of the request that the client does not send before 100 (Continue).
-    pub(super) async fn continue_wanted(&self) {
-        match self.message.link() {
-            Some(link) => link.wanted().await,
-            None => std::future::pending().await,
+    /// The service failed.
+    pub(super) fn abort(&mut self) {
+        self.message.reset(Code::H3_INTERNAL_ERROR);
+    }
+
+    /// What there is to be done while the response is being made: sends 100 (Continue) if that is wanted; ready when the
+    /// client is not interested any more.
+    pub(super) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+        if self.message.link().is_some_and(|link| link.take_wanted(cx)) {
+            let mut go_on = Response::new(());
+            *go_on.status_mut() = StatusCode::CONTINUE;
+            let (head, ()) = go_on.into_parts();
+            if self.push_informational(&head).is_ok() {
+                // What is not taken now goes with the response; if the stream is at its end, that is noticed below.
+                let _ = self.message.poll_flush(cx);
+            }
         }
+        self.message.poll_stopped(cx)
+    }
+
+    fn push_informational(&mut self, head: &response::Parts) -> Result<(), StreamError> {
+        let mut frame = Vec::with_capacity(64);
+        encode_response(head, self.message.lease().peer_max_field_section_size(), &mut frame)?;
+        self.message.head(frame, None);
+        Ok(())
     }
 
     /// Whether a final response with this status has content (RFC 9110 §6.4.1).
@@ -148,33 +189,31 @@ impl SendResponse {
         self.answer != Answer::HeadersOnly && !without
     }
 
-    fn into_message(self, mut head: http::response::Parts) -> Result<SendMessage, StreamError> {
-        let has_content = self.has_content(head.status);
-        let Self { mut message, answer } = self;
+    /// Encodes the head of the final response, with room for a body of this size if that is small. An error resets the
+    /// stream.
+    fn encode(&mut self, head: response::Parts, body: u64) -> Result<(), StreamError> {
+        let room = usize::try_from(body).unwrap_or(usize::MAX).min(COPY);
+        let encoded = self.try_encode(head, Vec::with_capacity(256 + room));
+        if encoded.is_err() {
+            self.message.reset(Code::H3_INTERNAL_ERROR);
+        }
+        encoded
+    }
+
+    fn try_encode(&mut self, mut head: response::Parts, mut frame: Vec<u8>) -> Result<(), StreamError> {
         if head.status.is_informational() {
-            message.reset(Code::H3_INTERNAL_ERROR);
             return Err(Unsendable::Status.into());
         }
-        let tunnel = answer == Answer::Tunnel && head.status.is_success();
+        self.sends_content = self.has_content(head.status);
+        let tunnel = self.answer == Answer::Tunnel && head.status.is_success();
         if tunnel || head.status == StatusCode::NO_CONTENT {
             // RFC 9110 §8.6
             head.headers.remove(CONTENT_LENGTH);
         }
-        let mut frame = Vec::with_capacity(256);
-        let encoded = content_length_of(&head.headers).and_then(|declared| {
-            encode_response(&head, message.lease().peer_max_field_section_size(), &mut frame)?;
-            Ok(declared)
-        });
-        match encoded {
-            Ok(declared) => {
-                message.head(frame, declared.filter(|_| has_content));
-                Ok(message)
-            }
-            Err(error) => {
-                message.reset(Code::H3_INTERNAL_ERROR);
-                Err(error)
-            }
-        }
+        let declared = content_length_of(&head.headers)?.filter(|_| self.sends_content);
+        encode_response(&head, self.message.lease().peer_max_field_section_size(), &mut frame)?;
+        self.message.head(frame, declared);
+        Ok(())
     }
 }
 
@@ -205,7 +244,7 @@ impl SendBody {
     /// If it was polled at all, the data are sent, at the latest with what comes next. Do not hand them over again.
     pub async fn send_data(&mut self, data: impl Into<Bytes>) -> Result<(), StreamError> {
         if self.has_content {
-            self.message.push_data(data.into(), None)?;
+            self.message.push_data(data.into())?;
             self.message.flush().await?;
         }
         Ok(())
@@ -230,7 +269,8 @@ impl SendBody {
     /// # Cancel safety
     /// If it was polled at all, the trailers are sent by the next [`finish`](Self::finish).
     pub async fn send_trailers(&mut self, trailers: HeaderMap) -> Result<(), StreamError> {
-        self.message.trailers(&trailers).await
+        self.message.push_trailers(&trailers)?;
+        self.message.finish().await
     }
 
     /// Sends the end of the response.

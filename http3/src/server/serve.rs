@@ -1,16 +1,19 @@
 //! A service that answers all requests of a connection.
 
 use std::future::{Future, pending};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::service::Service;
-use tokio::sync::Semaphore;
+use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Connection, SendResponse, handshake};
 use crate::body::RecvBody;
-use crate::error::{BoxError, Code, ConnectionError};
+use crate::error::{BoxError, ConnectionError};
 
 /// Answers the requests of a QUIC connection with a service of [hyper], with default settings; the same as
 /// [`handshake`](super::handshake) and [`Connection::serve`]. [`service_fn`](super::service_fn) makes a service of a
@@ -37,7 +40,7 @@ impl Connection {
     /// Answers all requests with a service, up to the end of the connection. Each request runs in a task of its own.
     ///
     /// If the client gives a request up, the service's future is dropped. An error of the service resets the stream with
-    /// [`Code::H3_INTERNAL_ERROR`]. A client that expects 100 (Continue) gets it when the service reads the body.
+    /// [`Code::H3_INTERNAL_ERROR`](crate::Code::H3_INTERNAL_ERROR). A client that expects 100 (Continue) gets it when the service reads the body.
     ///
     /// # Errors
     /// Why the connection has ended, unless it came to its ordinary end; see [`accept`](Self::accept).
@@ -94,48 +97,72 @@ impl Connection {
                 }
             };
             let Some(((request, respond), permit)) = accepted else { return Ok(()) };
-            let response = service.call(request);
-            tokio::spawn(async move {
-                answer(response, respond).await;
-                drop(permit);
-            });
+            let state = State::Service { response: service.call(request) };
+            tokio::spawn(Answering { state, respond, _permit: permit });
         }
     }
 }
 
-/// Answers one request with what the service makes of it.
-async fn answer<B, E>(response: impl Future<Output = Result<Response<B>, E>>, mut respond: SendResponse)
+pin_project! {
+    /// One request that is being answered: all that its task consists of, so it is kept small.
+    struct Answering<F, B> {
+        #[pin]
+        state: State<F, B>,
+        respond: SendResponse,
+        _permit: Option<OwnedSemaphorePermit>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, B> {
+        /// The service makes the response.
+        Service { #[pin] response: F },
+        /// The response is being sent.
+        Body { #[pin] body: B },
+    }
+}
+
+impl<F, B, E> Future for Answering<F, B>
 where
+    F: Future<Output = Result<Response<B>, E>>,
     B: Body,
     B::Error: Into<BoxError>,
     E: Into<BoxError>,
 {
-    let mut response = std::pin::pin!(async { response.await.map_err(Into::into) });
-    let response: Result<_, BoxError> = loop {
-        tokio::select! {
-            biased;
-            response = &mut response => break response,
-            error = respond.stopped() => {
-                tracing::debug!(%error, "the request was given up");
-                return;
-            }
-            () = respond.continue_wanted() => {
-                let mut go_on = Response::new(());
-                *go_on.status_mut() = StatusCode::CONTINUE;
-                // If that fails, so will the response.
-                let _ = respond.send_informational(go_on).await;
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if let StateProj::Service { response } = this.state.as_mut().project() {
+            match response.poll(cx) {
+                Poll::Ready(Ok(response)) => {
+                    let (head, body) = response.into_parts();
+                    let begun = this.respond.begin(head, &body);
+                    this.state.set(State::Body { body });
+                    if let Err(error) = begun {
+                        tracing::debug!(%error, "the response cannot be sent");
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    let error: BoxError = error.into();
+                    tracing::debug!(error = %error, "the service failed");
+                    this.respond.abort();
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {
+                    let error = ready!(this.respond.poll_waiting(cx));
+                    tracing::debug!(%error, "the request was given up");
+                    return Poll::Ready(());
+                }
             }
         }
-    };
-    match response {
-        Ok(response) => {
-            if let Err(error) = respond.send_response(response).await {
-                tracing::debug!(%error, "the response was not sent");
-            }
+        if let StateProj::Body { body } = this.state.project()
+            && let Err(error) = ready!(this.respond.poll_send(cx, body))
+        {
+            tracing::debug!(%error, "the response was not sent");
         }
-        Err(error) => {
-            tracing::debug!(error = %error, "the service failed");
-            respond.reset(Code::H3_INTERNAL_ERROR);
-        }
+        Poll::Ready(())
     }
 }

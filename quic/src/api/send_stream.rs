@@ -38,11 +38,19 @@ pub struct SendStream {
     next_chunk: usize,
     /// Our place among the writers that wait for the connection's budget.
     ticket: Option<u64>,
+    /// Our place among those who wait for the end of the stream.
+    end_ticket: Option<u64>,
 }
 
 impl SendStream {
     pub(super) fn new(stream: Arc<Stream>) -> Self {
-        Self { stream: StreamRef::new(stream), spare: BytesMut::new(), next_chunk: 0, ticket: None }
+        Self {
+            stream: StreamRef::new(stream),
+            spare: BytesMut::new(),
+            next_chunk: 0,
+            ticket: None,
+            end_ticket: None,
+        }
     }
 
     /// The number of the stream.
@@ -108,6 +116,27 @@ impl SendStream {
         Poll::Ready(Ok(granted))
     }
 
+    /// As [`SendStream::poll_write_chunk`]; if it takes all of `chunk`, the stream ends with it, as by
+    /// [`SendStream::finish`]. The end of a short message thus goes into the same packet as its data.
+    ///
+    /// # Errors
+    /// [`WriteError`], if the stream or the connection has ended.
+    pub fn poll_write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<usize, WriteError>> {
+        let granted = ready!(self.poll_reserve(cx, chunk.len()))?;
+        let part = chunk.split_to(granted);
+        if chunk.is_empty() {
+            self.stream.send.push_last(part).map_err(|refused| self.stream.write_error(refused))?;
+        } else {
+            self.stream.send.push(part);
+        }
+        self.stream.tell(SEND);
+        Poll::Ready(Ok(granted))
+    }
+
     /// Ends the stream: FIN follows what was written. That is done when this returns; the future resolves when the peer
     /// has acknowledged everything.
     ///
@@ -164,6 +193,18 @@ impl SendStream {
                 SendOutcome::Lost => Err(stream.lost()),
             }
         }
+    }
+
+    /// As [`SendStream::stopped`], without a future.
+    ///
+    /// # Errors
+    /// If the connection ends before.
+    pub fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<VarInt>, ConnectionError>> {
+        Poll::Ready(match ready!(self.stream.send.poll_outcome(&mut self.end_ticket, cx)) {
+            SendOutcome::Stopped(code) => Ok(Some(code)),
+            SendOutcome::Delivered | SendOutcome::Reset => Ok(None),
+            SendOutcome::Lost => Err(self.stream.lost()),
+        })
     }
 
     /// Streams of higher priority send first, those of equal priority in turns. 0 at first.
@@ -258,6 +299,9 @@ impl Drop for SendStream {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.stream.connection.pool.cancel(ticket);
+        }
+        if let Some(ticket) = self.end_ticket.take() {
+            self.stream.send.cancel(ticket);
         }
         if self.stream.send.is_open() {
             // Refused only if the stream has ended meanwhile.

@@ -153,6 +153,18 @@ impl SendHalf {
         }
     }
 
+    /// Hands over the last data, which were promised room, and with them FIN, so that one packet can carry both.
+    pub fn push_last(&self, chunk: Bytes) -> Result<(), Refused> {
+        let mut state = lock(&self.state);
+        if let Some(refused) = state.refused() {
+            return Err(refused);
+        }
+        state.seal_tail();
+        state.chunks.push_back(chunk);
+        (state.end, state.end_is_news) = (Some(SendEnd::Fin), true);
+        Ok(())
+    }
+
     /// The same for a part of a buffer that goes on: adjacent parts become one chunk again.
     pub fn push_part(&self, part: BytesMut) {
         let mut state = lock(&self.state);
@@ -365,6 +377,17 @@ mod tests {
         let outcome = half.poll_outcome(&mut ticket, &Context::from_waker(&waker));
         assert_eq!(outcome, Poll::Ready(SendOutcome::Stopped(7_u8.into())));
         assert_eq!(half.end(SendEnd::Fin), Err(Refused::Stopped(7_u8.into())));
+    }
+
+    #[test]
+    fn the_last_data_come_with_the_end() {
+        let half = SendHalf::default();
+        assert_eq!(reserve(&half, 4, 100), Poll::Ready(Ok(4)));
+        assert_eq!(half.push_last(Bytes::from_static(b"last")), Ok(()));
+        let (chunks, news) = contents(&half);
+        assert_eq!((&chunks[0][..], news.end), (&b"last"[..], Some(SendEnd::Fin)));
+        assert_eq!(half.push_last(Bytes::from_static(b"more")), Err(Refused::Ended));
+        assert_eq!(contents(&half).0, Vec::<Bytes>::new());
     }
 
     #[test]
