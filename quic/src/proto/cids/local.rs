@@ -26,8 +26,10 @@ pub struct LocalCids {
     next_sequence: u64,
     /// The peer's `active_connection_id_limit`.
     peer_limit: u64,
-    /// Sequence numbers to announce, or to announce again.
-    to_announce: Vec<u64>,
+    /// No number from here on was ever announced.
+    next_unknown: u64,
+    /// Sequence numbers to announce, or to announce again; all of them active.
+    to_announce: VecDeque<u64>,
     /// Retired by the peer: routed until then, for what is still in flight.
     retired: VecDeque<(Instant, ConnectionId)>,
 }
@@ -50,7 +52,8 @@ impl LocalCids {
             active: vec![(0, initial)],
             next_sequence: 1,
             peer_limit: 1,
-            to_announce: Vec::new(),
+            next_unknown: 1,
+            to_announce: VecDeque::new(),
             retired: VecDeque::new(),
         }
     }
@@ -92,38 +95,37 @@ impl LocalCids {
             let cid = self.generator.generate(rng);
             routes.push_back(RouteChange::AddCid(cid));
             self.active.push((self.next_sequence, cid));
-            self.to_announce.push(self.next_sequence);
+            self.to_announce.push_back(self.next_sequence);
             self.next_sequence += 1;
         }
     }
 
     /// The next ID to announce: sequence number, ID and stateless reset token.
-    pub fn next_to_announce(&mut self) -> Option<(u64, ConnectionId, ResetToken)> {
-        while let Some(sequence) = self.to_announce.last() {
-            match self.active.iter().find(|(active, _)| active == sequence) {
-                Some((sequence, cid)) => return Some((*sequence, *cid, self.reset_key.token(cid))),
-                None => self.to_announce.pop(),
-            };
-        }
-        None
+    pub fn next_to_announce(&self) -> Option<(u64, ConnectionId, ResetToken)> {
+        let sequence = self.to_announce.front()?;
+        let (sequence, cid) = self.active.iter().find(|(active, _)| active == sequence)?;
+        Some((*sequence, *cid, self.reset_key.token(cid)))
     }
 
     /// The ID that [`LocalCids::next_to_announce`] returned is in a packet.
     pub fn announced(&mut self) {
-        self.to_announce.pop();
+        if let Some(sequence) = self.to_announce.pop_front() {
+            self.next_unknown = self.next_unknown.max(sequence + 1);
+        }
     }
 
     /// A packet that announced this ID was lost.
     pub fn on_lost(&mut self, sequence: u64) {
-        if !self.to_announce.contains(&sequence) {
-            self.to_announce.push(sequence);
+        let active = self.active.iter().any(|(active, _)| *active == sequence);
+        if active && !self.to_announce.contains(&sequence) {
+            self.to_announce.push_back(sequence);
         }
     }
 
     /// The peer retires an ID, in a packet that was sent to `packet_dcid` (RFC 9000 §19.16).
     ///
     /// # Errors
-    /// PROTOCOL_VIOLATION for an ID that was never issued, and for the one the packet itself used.
+    /// PROTOCOL_VIOLATION for an ID that was never announced, and for the one the packet itself used.
     pub fn on_retire(
         &mut self,
         now: Instant,
@@ -133,7 +135,7 @@ impl LocalCids {
         rng: &mut Rng,
         routes: &mut VecDeque<RouteChange>,
     ) -> Result<(), TransportError> {
-        if sequence >= self.next_sequence {
+        if sequence >= self.next_unknown {
             return Err(TransportError::new(
                 Code::PROTOCOL_VIOLATION,
                 "retired a connection ID never issued",
@@ -147,6 +149,7 @@ impl LocalCids {
             return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
         }
         let (_, cid) = self.active.remove(index);
+        self.to_announce.retain(|announced| *announced != sequence);
         self.retired.push_back((now + 3 * pto, cid));
         if self.retired.len() > MAX_RETIRED {
             routes.extend(self.retired.pop_front().map(|(_, cid)| RouteChange::RemoveCid(cid)));
@@ -204,6 +207,7 @@ mod tests {
     #[test]
     fn retiring_replaces_and_keeps_the_route_for_three_ptos() {
         let (mut cids, mut rng, mut routes) = cids();
+        announce_all(&mut cids);
         routes.clear();
         let (old, other) = (cids.active[1].1, cids.active[0].1);
         let pto = Duration::from_millis(100);
@@ -220,11 +224,35 @@ mod tests {
         assert_eq!(error.code, Code::PROTOCOL_VIOLATION);
     }
 
+    fn announce_all(cids: &mut LocalCids) {
+        while cids.next_to_announce().is_some() {
+            cids.announced();
+        }
+    }
+
+    // covers: R9000-19.16-01
+    #[test]
+    fn what_was_not_announced_cannot_be_retired() {
+        let (mut cids, mut rng, mut routes) = cids();
+        let (dcid, pto) = (cids.initial, Duration::from_secs(1));
+        let mut retire =
+            |cids: &mut LocalCids, n| cids.on_retire(epoch(), n, &dcid, pto, &mut rng, &mut routes);
+        assert_eq!(retire(&mut cids, 1).unwrap_err().code, Code::PROTOCOL_VIOLATION);
+        cids.announced();
+        cids.on_lost(1);
+        retire(&mut cids, 1).unwrap();
+        assert_eq!(cids.to_announce, [2, 3, 4], "an ID that is retired is not announced again");
+        cids.on_lost(1);
+        assert_eq!(cids.to_announce, [2, 3, 4]);
+        assert_eq!(retire(&mut cids, 2).unwrap_err().code, Code::PROTOCOL_VIOLATION);
+    }
+
     #[test]
     fn a_flood_of_retirements_stays_bounded() {
         let (mut cids, mut rng, mut routes) = cids();
         let dcid = ConnectionId::EMPTY;
         for sequence in 0..10_000 {
+            announce_all(&mut cids);
             cids.on_retire(epoch(), sequence, &dcid, Duration::from_secs(1), &mut rng, &mut routes).unwrap();
             routes.clear();
         }
