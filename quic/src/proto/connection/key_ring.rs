@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::crypto::{DirectionKeys, HeaderKey, Keys, OneRttSecrets, PacketKey};
-use crate::packet::{Level, PacketNumber, SpaceId};
+use crate::packet::{Level, PacketNumber, SpaceId, TransportError, TransportErrorCode as Code, TxBatch};
 
 /// Packet protection of every level that exists at the moment.
 #[derive(Debug, Default)]
@@ -31,6 +31,12 @@ pub struct OneRtt {
     pub phase: bool,
     /// The lowest packet number that the peer used in the present phase; the largest number there is before that.
     phase_start: PacketNumber,
+    /// The highest packet number that the peer used in the present phase.
+    phase_largest: Option<PacketNumber>,
+    /// The same for all phases before.
+    earlier_largest: Option<PacketNumber>,
+    /// We have acknowledged a packet of the present phase: the peer may begin the next one. It always may at first.
+    acknowledged: bool,
     /// Our first packet number in the present phase.
     local_phase_start: PacketNumber,
     /// Packets sealed with the present key.
@@ -87,6 +93,9 @@ impl OneRtt {
             secrets,
             phase: false,
             phase_start: 0,
+            phase_largest: None,
+            earlier_largest: None,
+            acknowledged: true,
             local_phase_start: 0,
             sealed: 0,
         }
@@ -120,15 +129,47 @@ impl OneRtt {
         }
     }
 
-    /// A packet of the present phase opened: the phase began no later than there. Packets of the one before may arrive
-    /// until `late`.
-    pub fn on_opened(&mut self, pn: PacketNumber, late: Instant) {
+    /// A packet opened with the key of this phase. If it is the next one, we follow, from our packet `next_pn` on;
+    /// packets of the phase before may arrive until `late`.
+    ///
+    /// # Errors
+    /// KEY_UPDATE_ERROR if the peer used older keys for a packet with a higher number (RFC 9001 §6.4), or did not wait
+    /// for us to acknowledge its last update (RFC 9001 §6.2).
+    pub fn on_opened(
+        &mut self,
+        phase: Phase,
+        pn: PacketNumber,
+        next_pn: PacketNumber,
+        late: Instant,
+    ) -> Result<(), TransportError> {
+        let error = |reason| Err(TransportError::new(Code::KEY_UPDATE_ERROR, reason));
+        match phase {
+            Phase::Previous => {
+                self.earlier_largest = self.earlier_largest.max(Some(pn));
+                return Ok(());
+            }
+            Phase::Next if !self.acknowledged => {
+                return error("updated keys again before the last update was acknowledged");
+            }
+            Phase::Next => self.update(next_pn),
+            Phase::Present => {}
+        }
+        if self.earlier_largest.is_some_and(|largest| largest > pn) {
+            return error("used old keys for a packet with a higher number");
+        }
+        self.phase_largest = self.phase_largest.max(Some(pn));
         if pn < self.phase_start {
             self.phase_start = pn;
             if let Some((_, until)) = &mut self.previous {
                 until.get_or_insert(late);
             }
         }
+        Ok(())
+    }
+
+    /// An ACK frame that acknowledges packets up to `largest` was sent.
+    pub fn on_ack_sent(&mut self, largest: PacketNumber) {
+        self.acknowledged |= largest >= self.phase_start;
     }
 
     /// A packet was sealed with the present key.
@@ -141,9 +182,10 @@ impl OneRtt {
         self.sealed >= self.local.packet.confidentiality_limit() / 2
     }
 
-    /// True if no further packet may be sealed with the present key (RFC 9001 §6.6).
+    /// True if the present key may not protect a batch of packets, and the close after it, any more (RFC 9001 §6.6).
     pub fn is_used_up(&self) -> bool {
-        self.sealed >= self.local.packet.confidentiality_limit()
+        const RESERVE: u64 = 2 * TxBatch::MAX_SEGMENTS as u64;
+        self.sealed >= self.local.packet.confidentiality_limit() - RESERVE
     }
 
     /// Whether we may begin the next phase: the peer has acknowledged a packet of the present one (RFC 9001 §6.1).
@@ -158,6 +200,8 @@ impl OneRtt {
         self.previous = Some((std::mem::replace(&mut self.remote, remote), None));
         self.phase = !self.phase;
         self.phase_start = PacketNumber::MAX;
+        self.earlier_largest = self.earlier_largest.max(self.phase_largest.take());
+        self.acknowledged = false;
         self.local_phase_start = next_pn;
         self.sealed = 0;
     }

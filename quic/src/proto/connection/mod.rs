@@ -21,7 +21,6 @@ use std::time::Instant;
 
 pub use construct::{ClientArgs, EndpointShared, ServerArgs};
 pub use crypto_stream::{CryptoRecv, CryptoSend};
-pub use key_ring::Phase;
 pub use stats::ConnectionStats;
 
 use self::handshake::Handshake;
@@ -80,16 +79,8 @@ impl Connection {
     ///
     /// Packets are built only into a `batch`: without one (while the socket blocks) everything else still flows.
     pub fn poll_output(&mut self, now: Instant, batch: Option<&mut TxBatch>) -> Output {
-        if let Some(route) = self.outbox.routes.pop_front() {
-            return Output::Route(route);
-        }
-        if let Some(event) = self.outbox.events.pop_front() {
-            return Output::Event(event);
-        }
-        if self.lifecycle.is_open()
-            && let Some(event) = self.streams.poll_event()
-        {
-            return Output::Event(Event::Stream(event));
+        if let Some(output) = self.poll_news() {
+            return output;
         }
         let can_send = batch.is_some();
         if let Some(batch) = batch {
@@ -97,8 +88,23 @@ impl Connection {
             if !batch.is_empty() {
                 return Output::Transmit;
             }
+            // A key that may protect no further packet ends the connection here.
+            if let Some(output) = self.poll_news() {
+                return output;
+            }
         }
         Output::Timeout(self.timeout(now, can_send))
+    }
+
+    fn poll_news(&mut self) -> Option<Output> {
+        if let Some(route) = self.outbox.routes.pop_front() {
+            return Some(Output::Route(route));
+        }
+        if let Some(event) = self.outbox.events.pop_front() {
+            return Some(Output::Event(event));
+        }
+        let event = if self.lifecycle.is_open() { self.streams.poll_event() } else { None };
+        event.map(|event| Output::Event(Event::Stream(event)))
     }
 
     /// The streams: what the application does with them.

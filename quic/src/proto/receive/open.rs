@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::datagram::{payload_of, short_dcid};
 use crate::error::ConnectionError;
 use crate::packet::{ConnectionId, Level, PacketNumber, SpaceId, TransportError, TransportErrorCode as Code};
-use crate::proto::connection::{Connection, Phase};
+use crate::proto::connection::Connection;
 use crate::wire::header::{KEY_PHASE, LONG_RESERVED, PartialPacket, QUIC_BIT, SHORT_RESERVED};
 use crate::wire::packet_number;
 
@@ -95,12 +95,7 @@ impl Connection {
         if first & SHORT_RESERVED != 0 {
             return Err(reserved_bits());
         }
-        match phase {
-            Phase::Present => {}
-            Phase::Previous => return Ok(Some(OpenedShort { pn, dcid, payload })),
-            Phase::Next => keys.update(next_pn),
-        }
-        keys.on_opened(pn, late);
+        keys.on_opened(phase, pn, next_pn, late)?;
         Ok(Some(OpenedShort { pn, dcid, payload }))
     }
 

@@ -46,7 +46,7 @@ impl Connection {
     ) -> Option<OpenPacket> {
         let eliciting = profile.allows_ack_eliciting() && self.space_wants_to_send(space);
         let received = &self.spaces.get(space.index())?.received;
-        let ack = if eliciting { received.can_ack() } else { received.must_ack(round.now) };
+        let ack = if eliciting { received.can_ack() } else { self.must_ack(space, round.now) };
         if !eliciting && !ack {
             return None;
         }
@@ -124,8 +124,13 @@ impl Connection {
         {
             keys.on_sealed();
         }
-        if content.largest_acked.is_some() {
+        if let Some(largest) = content.largest_acked {
             self.space(space).received.on_ack_sent();
+            if space == SpaceId::Data
+                && let Some(keys) = &mut self.keys.one_rtt
+            {
+                keys.on_ack_sent(largest);
+            }
         }
         let sent = SentPacket {
             time: round.now,
@@ -140,7 +145,8 @@ impl Connection {
             self.skip_packet_number();
         }
     }
-    /// Leaves out a number now and then, ever more rarely: a peer that acknowledges it has not received what it
+
+    /// Leaves out a number now and then, at first more often: a peer that acknowledges it has not received what it
     /// acknowledges (RFC 9000 §21.4).
     fn skip_packet_number(&mut self) {
         let sent = &mut self.spaces[SpaceId::Data.index()].sent;
@@ -148,6 +154,6 @@ impl Connection {
             sent.skip();
         }
         let next = sent.next();
-        self.pending.skip_at = next + 16 + self.rng.below(next.max(64));
+        self.pending.skip_at = next + 16 + self.rng.below(next.clamp(64, 4096));
     }
 }

@@ -53,12 +53,15 @@ impl Connection {
 
     /// True if a space whose keys exist has an acknowledgment that waits no longer.
     fn ack_is_due(&self, now: Instant) -> bool {
-        SpaceId::ALL.into_iter().zip(&self.spaces).any(|(id, space)| {
-            self.keys.local(level_of(id)).is_some()
-                && self.may_send(id)
-                && space.received.must_ack(now)
-                && !space.sent.is_full()
-        })
+        SpaceId::ALL
+            .into_iter()
+            .any(|id| self.keys.local(level_of(id)).is_some() && self.may_send(id) && self.must_ack(id, now))
+    }
+
+    /// True if an acknowledgment of a space waits no longer for other frames. A peer that never acknowledges ours gets
+    /// them only with what it must acknowledge: all packets under way are remembered.
+    pub(super) fn must_ack(&self, id: SpaceId, now: Instant) -> bool {
+        self.spaces.get(id.index()).is_some_and(|space| space.received.must_ack(now) && !space.sent.is_full())
     }
 
     /// True if there is something ack-eliciting to send.
