@@ -29,7 +29,12 @@ impl Waiting {
         let mut bursts = std::collections::VecDeque::new();
         self.inbox.take(&mut bursts, 0);
         let weight: usize = bursts.iter().map(super::inbox::weight).sum();
-        bursts.into_iter().for_each(|burst| self.incoming.absorb(burst));
+        for burst in bursts {
+            if !self.incoming.absorb(burst) {
+                let remote = self.incoming.path().remote;
+                tracing::debug!(%remote, "more datagrams before the decision than are kept");
+            }
+        }
         self.inbox.take(&mut std::collections::VecDeque::new(), weight);
     }
 

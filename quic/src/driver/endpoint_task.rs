@@ -139,7 +139,8 @@ impl EndpointTask {
                 match known.or_else(|| routes.by_initial(remote, dcid)) {
                     Some(route) => self.hand_over(route, burst),
                     None if may_begin => self.admit(&burst),
-                    None => Counters::count(&self.endpoint.counters.unknown),
+                    // Not worth a stateless reset, but perhaps one (RFC 9000 §10.3).
+                    None => self.on_unknown(&ConnectionId::EMPTY, burst),
                 }
             }
             Class::UnsupportedVersion { dcid, scid, .. } => {

@@ -28,6 +28,12 @@ impl CryptoSend {
         }
     }
 
+    /// How many bytes there are, sent or not.
+    #[cfg(test)]
+    pub fn end(&self) -> u64 {
+        self.data.len() as u64
+    }
+
     /// True if something waits to be sent.
     pub fn wants_to_send(&self) -> bool {
         !self.to_send.is_empty()

@@ -188,7 +188,7 @@ impl Connection {
                     params.check_server_ids(&source, original_dcid, retry_scid.as_ref())?;
                 }
             }
-            self.apply_peer_params(params);
+            self.apply_peer_params(params)?;
         }
         if !self.handshake.data_announced && self.handshake.session.handshake_data().is_some() {
             self.handshake.data_announced = true;
@@ -200,7 +200,7 @@ impl Connection {
         Ok(())
     }
 
-    fn apply_peer_params(&mut self, params: TransportParameters) {
+    fn apply_peer_params(&mut self, params: TransportParameters) -> Result<(), TransportError> {
         self.streams.set_peer_limits(PeerLimits {
             initial_max_data: params.initial_max_data,
             initial_max_stream_data_bidi_local: params.initial_max_stream_data_bidi_local,
@@ -214,9 +214,16 @@ impl Connection {
             let remote = self.path.tuple.remote;
             self.remote_cids.set_initial_token(token, remote, &mut self.outbox.routes);
         }
+        if let Some(preferred) = params.preferred_address {
+            // We do not move there, yet the ID is one of the peer's (RFC 9000 §5.1.1).
+            let (id, token) = (preferred.connection_id, preferred.stateless_reset_token);
+            let remote = self.path.tuple.remote;
+            self.remote_cids.on_new(1, 0, id, token, remote, &mut self.outbox.routes)?;
+        }
         let largest = usize::try_from(params.max_udp_payload_size).unwrap_or(usize::MAX);
         self.path.limit_mtu(largest);
         self.handshake.peer_params = Some(params);
+        Ok(())
     }
 
     fn on_handshake_complete(&mut self, now: Instant) -> Result<(), TransportError> {

@@ -61,7 +61,7 @@ impl Lifecycle {
     pub fn close_sent(&mut self, datagram: &[u8]) {
         if let Self::Ended { to_send, sealed, draining, .. } = self {
             *to_send = false;
-            if !*draining {
+            if !*draining && !datagram.is_empty() {
                 *sealed = Some(Bytes::copy_from_slice(datagram));
             }
         }

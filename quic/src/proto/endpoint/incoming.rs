@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::crypto::{ClientHello, Keys, TokenKey, initial_keys};
 use crate::packet::{
-    Burst, ConnectionId, Ecn, FourTuple, MIN_DATAGRAM_SIZE, PacketNumber, Side, TransportErrorCode as Code,
+    Burst, ConnectionId, Ecn, FourTuple, MIN_DATAGRAM_SIZE, PacketNumber, Side, TransportError,
+    TransportErrorCode as Code,
 };
 use crate::proto::connection::CryptoRecv;
 use crate::wire::frame::{Frame, Frames};
@@ -15,6 +16,9 @@ use crate::wire::packet_number;
 
 /// Bytes of TLS data that are looked at for the ClientHello.
 const MAX_HELLO: usize = 16 << 10;
+
+/// Datagrams that are kept until somebody decides; a ClientHello of the largest size fits.
+const MAX_WAITING: usize = 32;
 
 /// Destination IDs of first Initials have at least 8 bytes (RFC 9000 §7.2).
 const MIN_DCID_LEN: usize = 8;
@@ -43,6 +47,8 @@ pub struct Incoming {
     first: FirstPacket,
     hello: CryptoRecv,
     rest: Vec<Burst>,
+    /// Datagrams in `rest`.
+    waiting: usize,
 }
 
 /// The opened Initial, and what was coalesced with it.
@@ -52,10 +58,25 @@ pub struct FirstPacket {
     pub ecn: Option<Ecn>,
     pub pn: PacketNumber,
     pub dcid: ConnectionId,
+    /// The first byte, without protection.
+    first_byte: u8,
     pub payload: Bytes,
     pub coalesced: BytesMut,
     /// Length of the whole datagram, bytes.
     pub datagram_len: usize,
+}
+
+impl FirstPacket {
+    /// The check that is due once a packet is genuine (RFC 9000 §17.2).
+    ///
+    /// # Errors
+    /// PROTOCOL_VIOLATION.
+    pub fn check_reserved_bits(&self) -> Result<(), TransportError> {
+        if self.first_byte & header::LONG_RESERVED == 0 {
+            return Ok(());
+        }
+        Err(TransportError::new(Code::PROTOCOL_VIOLATION, "reserved bits of the header are set"))
+    }
 }
 
 impl Incoming {
@@ -87,7 +108,7 @@ impl Incoming {
         let token = datagram.get(token.clone()).unwrap_or_default();
         let mut bytes = BytesMut::from(datagram);
         let mut packet = bytes.split_to(partial.len.min(datagram.len()));
-        let (pn, payload) = open_packet(&keys, &partial, &mut packet).ok_or(Rejected::Drop)?;
+        let (first_byte, pn, payload) = open_packet(&keys, &partial, &mut packet).ok_or(Rejected::Drop)?;
         let validated = tokens.open_retry(token, now, token_lifetime, path.remote, &dcid);
         let (original_dcid, followed_retry) = match validated {
             Ok(original) => (original, true),
@@ -105,26 +126,70 @@ impl Incoming {
         if !read_hello(&mut hello, &payload) {
             return Err(Rejected::Drop);
         }
-        let first =
-            FirstPacket { received, ecn, pn, dcid, payload, coalesced: bytes, datagram_len: datagram.len() };
-        let rest = Vec::new();
-        Ok(Self { path, version, dcid, scid, original_dcid, followed_retry, keys, first, hello, rest })
+        let datagram_len = datagram.len();
+        let first = FirstPacket {
+            received,
+            ecn,
+            pn,
+            dcid,
+            first_byte,
+            payload,
+            coalesced: BytesMut::new(),
+            datagram_len,
+        };
+        let mut incoming = Self {
+            path,
+            version,
+            dcid,
+            scid,
+            original_dcid,
+            followed_retry,
+            keys,
+            first,
+            hello,
+            rest: Vec::new(),
+            waiting: 0,
+        };
+        incoming.look_into(&bytes);
+        incoming.first.coalesced = bytes;
+        Ok(incoming)
     }
 
-    /// A further datagram to the same original destination ID.
-    pub fn absorb(&mut self, burst: Burst) {
+    /// Further datagrams to the same original destination ID. False if too many wait already: then they are dropped.
+    pub fn absorb(&mut self, burst: Burst) -> bool {
+        let datagrams = burst.datagrams();
+        if self.waiting + datagrams > MAX_WAITING {
+            return false;
+        }
+        self.waiting += datagrams;
         let segment_size = burst.segment_size.max(1);
         for datagram in burst.buffer.as_ref().chunks(segment_size) {
-            let Ok(partial) = header::parse_greased(datagram, 0) else { continue };
-            if !matches!(partial.header, ProtectedHeader::Initial { .. }) {
-                continue;
-            }
-            let mut packet = BytesMut::from(datagram.get(..partial.len).unwrap_or_default());
-            if let Some((_, payload)) = open_packet(&self.keys, &partial, &mut packet) {
-                read_hello(&mut self.hello, &payload);
+            // The connection drops Initials in smaller ones (RFC 9000 §14.1).
+            if datagram.len() >= MIN_DATAGRAM_SIZE && burst.path.remote == self.path.remote {
+                self.look_into(datagram);
             }
         }
         self.rest.push(burst);
+        true
+    }
+
+    /// Looks for the ClientHello in the Initials of a datagram that the connection will accept.
+    fn look_into(&mut self, mut rest: &[u8]) {
+        while let Ok(partial) = header::parse_greased(rest, 0) {
+            let Some((packet, after)) = rest.split_at_checked(partial.len) else { return };
+            rest = after;
+            match &partial.header {
+                ProtectedHeader::Initial { version, dcid, scid, .. }
+                    if (*version, *dcid, *scid) == (self.version, self.dcid, self.scid) =>
+                {
+                    let opened = open_packet(&self.keys, &partial, &mut BytesMut::from(packet));
+                    if let Some((_, _, payload)) = opened {
+                        read_hello(&mut self.hello, &payload);
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     /// What the client asks for, once the whole ClientHello is there.
@@ -185,14 +250,19 @@ impl Incoming {
     }
 }
 
-fn open_packet(keys: &Keys, partial: &PartialPacket, packet: &mut BytesMut) -> Option<(PacketNumber, Bytes)> {
-    let (_, truncated, pn_len) = keys.remote.header.unprotect(packet, partial.pn_offset)?;
+/// Opens an Initial of the client: its first byte without protection, its number and its payload.
+fn open_packet(
+    keys: &Keys,
+    partial: &PartialPacket,
+    packet: &mut BytesMut,
+) -> Option<(u8, PacketNumber, Bytes)> {
+    let (first, truncated, pn_len) = keys.remote.header.unprotect(packet, partial.pn_offset)?;
     let pn = packet_number::decode(truncated, pn_len, 0);
     let header_len = partial.pn_offset + pn_len;
     let (header, payload) = packet.split_at_mut_checked(header_len)?;
     let len = keys.remote.packet.open(pn, header, payload)?;
     let bytes = packet.split().freeze();
-    Some((pn, bytes.slice(header_len..header_len + len)))
+    Some((first, pn, bytes.slice(header_len..header_len + len)))
 }
 
 /// Collects the CRYPTO data of a packet; what is wrong with it the connection will find. False if there is none.

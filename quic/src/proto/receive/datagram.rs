@@ -7,10 +7,11 @@ use bytes::{Bytes, BytesMut};
 use super::PacketInfo;
 use super::open::OpenedShort;
 use super::parked::ParkedPacket;
+use crate::error::ConnectionError;
 use crate::packet::{Burst, ConnectionId, Ecn, Level, MIN_DATAGRAM_SIZE, Side, SpaceId, TransportError};
 use crate::proto::connection::Connection;
 use crate::proto::endpoint::Incoming;
-use crate::wire::header::{self, PartialPacket, ProtectedHeader};
+use crate::wire::header::{self, HeaderError, PartialPacket, ProtectedHeader};
 
 /// What the packets of one datagram have in common.
 #[derive(Debug, Copy, Clone)]
@@ -19,6 +20,8 @@ struct DatagramInfo {
     ecn: Option<Ecn>,
     /// Length of the whole datagram, bytes.
     len: usize,
+    /// It came from the address that we send to.
+    on_path: bool,
 }
 
 impl Connection {
@@ -34,8 +37,8 @@ impl Connection {
         self.stats.bytes_received += len as u64;
         if burst.path.remote == self.path.tuple.remote {
             self.path.on_received(len);
-        } else if !self.handshake.is_confirmed() {
-            // RFC 9000 §9: a peer stays where it is until the handshake is confirmed.
+        } else if self.side.is_client() || !self.handshake.is_confirmed() {
+            // RFC 9000 §9: servers do not move, and clients only once the handshake is confirmed.
             self.stats.packets_dropped += burst.datagrams() as u64;
             return;
         }
@@ -47,13 +50,19 @@ impl Connection {
 
     fn receive(&mut self, now: Instant, mut burst: Burst) -> Result<(), TransportError> {
         let (received, ecn) = (burst.received, burst.ecn);
+        let on_path = burst.path.remote == self.path.tuple.remote;
         let segment_size = burst.segment_size.max(1);
         let mut opened: Vec<OpenedShort> = Vec::with_capacity(burst.datagrams());
         let mut start = 0;
         for datagram in burst.buffer.as_mut().chunks_mut(segment_size) {
-            let info = DatagramInfo { received, ecn, len: datagram.len() };
-            if datagram.first().is_some_and(|first| first & 0x80 != 0) {
-                self.receive_long(now, info, BytesMut::from(&*datagram))?;
+            let info = DatagramInfo { received, ecn, len: datagram.len(), on_path };
+            if datagram.first().is_some_and(|first| first & header::LONG_FORM != 0) {
+                // Also with a long header, as other versions may send it (RFC 9000 §10.3).
+                if self.remote_cids.is_stateless_reset(datagram) {
+                    self.vanish(now, ConnectionError::Reset);
+                    return Ok(());
+                }
+                self.receive_long(now, info, None, BytesMut::from(&*datagram))?;
             } else if self.may_process_one_rtt() {
                 opened.extend(self.open_short(now, datagram, start)?);
             } else {
@@ -70,8 +79,9 @@ impl Connection {
         self.streams.begin_burst(burst.buffer.capacity());
         let bytes = burst.buffer.freeze();
         for packet in opened {
-            let info = PacketInfo { level: Level::OneRtt, pn: packet.pn, ecn, received, dcid: packet.dcid };
-            self.on_packet(now, info, bytes.slice(packet.payload))?;
+            let OpenedShort { pn, dcid, payload } = packet;
+            let info = PacketInfo { level: Level::OneRtt, pn, ecn, received, dcid, on_path };
+            self.on_packet(now, info, bytes.slice(payload))?;
         }
         Ok(())
     }
@@ -81,18 +91,23 @@ impl Connection {
         self.keys.one_rtt.is_some() && self.handshake.is_complete()
     }
 
-    /// The packets of one datagram that begins with a long header, one by one.
+    /// The QUIC bit means nothing once we said so (RFC 9287 §3).
+    fn parse(&self, datagram: &[u8]) -> Result<PartialPacket, HeaderError> {
+        let parse = if self.config.grease_quic_bit { header::parse_greased } else { header::parse };
+        parse(datagram, self.local_cids.cid_len())
+    }
+
+    /// The packets of one datagram that begins with a long header, one by one; or those that are coalesced with a
+    /// packet to `first_dcid`.
     fn receive_long(
         &mut self,
         now: Instant,
         info: DatagramInfo,
+        mut first_dcid: Option<ConnectionId>,
         mut rest: BytesMut,
     ) -> Result<(), TransportError> {
-        let mut first_dcid = None;
         while !rest.is_empty() && self.lifecycle.is_open() {
-            // The QUIC bit means nothing once we said so (RFC 9287 §3).
-            let parse = if self.config.grease_quic_bit { header::parse_greased } else { header::parse };
-            let Ok(partial) = parse(&rest, self.local_cids.cid_len()) else {
+            let Ok(partial) = self.parse(&rest) else {
                 self.stats.packets_dropped += 1;
                 return Ok(());
             };
@@ -121,8 +136,8 @@ impl Connection {
                 self.on_version_negotiation(now, versions, *dcid, *scid);
                 return Ok(());
             }
-            ProtectedHeader::Retry { version, scid, token, tag, .. } => {
-                self.on_retry(now, *version, *scid, token.clone(), tag, &packet);
+            ProtectedHeader::Retry { version, dcid, scid, token, tag } => {
+                self.on_retry(now, *version, (*dcid, *scid), token.clone(), tag, &packet);
                 return Ok(());
             }
             ProtectedHeader::Short { .. } => return self.receive_short(now, info, &mut packet),
@@ -151,10 +166,13 @@ impl Connection {
         if level == Level::Handshake && self.side == Side::Server {
             // Only who received our Handshake keys can seal this: the address is valid (RFC 9000 §8.1).
             self.path.validated = true;
-            self.discard_space(now, SpaceId::Initial);
+            if self.keys.initial.is_some() {
+                self.discard_space(now, SpaceId::Initial);
+            }
         }
         let dcid = *partial.header.dcid();
-        let info = PacketInfo { level, pn, ecn: info.ecn, received: info.received, dcid };
+        let DatagramInfo { received, ecn, on_path, .. } = info;
+        let info = PacketInfo { level, pn, ecn, received, dcid, on_path };
         self.on_packet(now, info, payload)
     }
 
@@ -196,6 +214,7 @@ impl Connection {
             ecn: info.ecn,
             received: info.received,
             dcid: opened.dcid,
+            on_path: info.on_path,
         };
         self.on_packet(now, packet, bytes.slice(opened.payload))
     }
@@ -218,12 +237,14 @@ impl Connection {
                     received: packet.received,
                     ecn: packet.ecn,
                     len: packet.bytes.len().max(MIN_DATAGRAM_SIZE),
+                    // Others are not parked: packets only wait for the handshake.
+                    on_path: true,
                 };
                 let mut bytes = BytesMut::from(&*packet.bytes);
                 if packet.level == Level::OneRtt {
                     self.receive_short(now, info, &mut bytes)?;
                 } else {
-                    self.receive_long(now, info, bytes)?;
+                    self.receive_long(now, info, None, bytes)?;
                 }
             }
         }
@@ -236,17 +257,20 @@ impl Connection {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += first.datagram_len as u64;
         self.path.on_received(first.datagram_len);
-        let info = DatagramInfo { received: first.received, ecn: first.ecn, len: first.datagram_len };
+        let (received, ecn, len) = (first.received, first.ecn, first.datagram_len);
+        let info = DatagramInfo { received, ecn, len, on_path: true };
         let packet = PacketInfo {
             level: Level::Initial,
             pn: first.pn,
             ecn: first.ecn,
             received: first.received,
             dcid: first.dcid,
+            on_path: true,
         };
-        let result = self
-            .on_packet(now, packet, first.payload)
-            .and_then(|()| self.receive_long(now, info, first.coalesced))
+        let result = first
+            .check_reserved_bits()
+            .and_then(|()| self.on_packet(now, packet, first.payload))
+            .and_then(|()| self.receive_long(now, info, Some(first.dcid), first.coalesced))
             .and_then(|()| self.unpark(now));
         if let Err(error) = result {
             self.fail(now, error);

@@ -74,7 +74,10 @@ impl Connection {
             Frame::NewConnectionId(f) => self.on_new_connection_id(&f),
             Frame::RetireConnectionId(f) => self.on_retire_connection_id(now, info, f.sequence),
             Frame::PathChallenge(f) => {
-                self.pending.push_path_response(f.data);
+                // An answer must take the path of the challenge (RFC 9000 §8.2.2), and there is only one yet.
+                if info.on_path {
+                    self.pending.push_path_response(f.data);
+                }
                 Ok(())
             }
             // We send no challenges on the one path there is.

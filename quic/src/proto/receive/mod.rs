@@ -35,4 +35,6 @@ pub(super) struct PacketInfo {
     pub received: Instant,
     /// Where the packet was sent to.
     pub dcid: ConnectionId,
+    /// It came from the address that we send to.
+    pub on_path: bool,
 }

@@ -21,7 +21,7 @@ impl Connection {
             self.handshake.peer_validated_us = true;
         }
         let exponent = self.handshake.peer_ack_delay_exponent(space);
-        let delay = Duration::from_micros(ack.delay.checked_shl(exponent.into()).unwrap_or(u64::MAX));
+        let delay = Duration::from_micros(ack.delay.saturating_mul(1 << exponent.min(20)));
         let context = self.pto_context();
         self.recovery.on_ack(
             info.received.min(now),

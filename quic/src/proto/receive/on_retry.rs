@@ -12,10 +12,11 @@ use crate::proto::connection::Connection;
 use crate::wire::header::RETRY_TAG_LEN;
 
 impl Connection {
-    /// True until the first packet of the server was opened: only then these answers count.
+    /// True until anything of the server was processed, a Retry included: only then these answers count.
     fn awaits_first_answer(&self) -> bool {
         self.side == Side::Client
             && self.handshake.peer_scid.is_none()
+            && self.handshake.retry_scid.is_none()
             && self.spaces.iter().all(|space| space.received.largest().is_none())
     }
 
@@ -24,7 +25,7 @@ impl Connection {
         &mut self,
         now: Instant,
         version: u32,
-        scid: ConnectionId,
+        (dcid, scid): (ConnectionId, ConnectionId),
         token: Range<usize>,
         tag: &[u8; RETRY_TAG_LEN],
         packet: &[u8],
@@ -35,8 +36,8 @@ impl Connection {
             return;
         };
         let genuine = self.awaits_first_answer()
-            && self.handshake.retry_scid.is_none()
             && version == self.version
+            && self.local_cids.contains(&dcid)
             && !token.is_empty()
             && scid != self.remote_cids.current()
             && verify_retry_tag(version, &self.handshake.original_dcid, pseudo, tag);

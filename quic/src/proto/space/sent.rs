@@ -320,6 +320,12 @@ impl SentPackets {
         };
     }
 
+    /// How many packets it remembers.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.slots.len()
+    }
+
     /// How many slots [`SentPackets::acknowledge`] would look at.
     #[cfg(test)]
     pub(super) fn steps(&self, range: RangeInclusive<PacketNumber>) -> usize {

@@ -38,8 +38,10 @@ impl Connection {
             batch.abandon();
             return 0;
         }
+        // RFC 9000 §14.1, §8.2.2.
         let pads = |packet: &OpenPacket| {
-            packet.space == SpaceId::Initial && (self.side.is_client() || packet.content.ack_eliciting)
+            packet.content.probes_path
+                || packet.space == SpaceId::Initial && (self.side.is_client() || packet.content.ack_eliciting)
         };
         if packets.iter().any(pads) {
             let missing = (start + MIN_DATAGRAM_SIZE.min(room)).saturating_sub(buf.len());

@@ -19,6 +19,8 @@ pub struct PacketContent {
     pub ack_eliciting: bool,
     /// It counts as in flight (RFC 9002 §2): ack-eliciting, or padded.
     pub in_flight: bool,
+    /// It holds PATH_CHALLENGE or PATH_RESPONSE: its datagram shows that the path carries full datagrams.
+    pub probes_path: bool,
     /// What recovery has to know of it.
     pub tokens: Tokens,
     /// The largest packet number that an ACK frame in it acknowledges.
@@ -212,6 +214,7 @@ impl<'a> FrameWriter<'a> {
     fn record(&mut self, frame_type: u64, ack_eliciting: bool) {
         self.content.ack_eliciting |= ack_eliciting;
         self.content.in_flight |= ack_eliciting;
+        self.content.probes_path |= matches!(frame_type, 0x1a | 0x1b);
         self.content.frames += 1;
         self.counts.add(frame_type);
     }
