@@ -1,7 +1,8 @@
-//! Two connections face to face, and over the virtual network.
+//! Two connections face to face, and over the virtual network; then one of them turns hostile.
 
 mod acknowledgments;
 mod endings;
 mod handshake;
+mod hostile;
 mod network;
 mod pair;

@@ -11,15 +11,19 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::config::{RandomConnectionIds, TransportConfig};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
+use crate::crypto::tls::{ClientTls, ServerTls, Session, TlsConfigError};
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::ConnectionError;
 use crate::packet::{Burst, FourTuple, Rng, SocketId, StreamId, TxBatch, VERSION_1, epoch};
 use crate::proto::connection::EndpointShared;
-use crate::proto::endpoint::{Class, Incoming, classify};
+use crate::proto::endpoint::{Class, Incoming, Rejected, classify};
 use crate::proto::streams::{RecvChunk, StreamEvent};
 use crate::proto::{ClientArgs, Connection, Event, Output, RouteChange, ServerArgs};
 
 pub const DELAY: Duration = Duration::from_millis(10);
+
+/// The time of day, for tokens.
+pub const WALL: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// One end: its connection and everything that came out of it.
 pub struct Peer {
@@ -28,7 +32,7 @@ pub struct Peer {
     pub routes: Vec<RouteChange>,
     pub received: Vec<(StreamId, Vec<u8>, bool)>,
     pub timeout: Option<Instant>,
-    inbox: VecDeque<(Instant, Vec<u8>)>,
+    pub inbox: VecDeque<(Instant, Vec<u8>)>,
 }
 
 /// What a pair is made with.
@@ -38,6 +42,11 @@ pub struct Setup {
     pub server_name: &'static str,
     pub alpn: [&'static [u8]; 2],
     pub retry: bool,
+    /// Further names in the certificate, to make it large.
+    pub more_names: usize,
+    /// What becomes of the transport parameters that each end encodes.
+    pub client_params: fn(Vec<u8>) -> Vec<u8>,
+    pub server_params: fn(Vec<u8>) -> Vec<u8>,
 }
 
 impl Default for Setup {
@@ -49,6 +58,9 @@ impl Default for Setup {
             server_name: "localhost",
             alpn: [b"test"; 2],
             retry: false,
+            more_names: 0,
+            client_params: |params| params,
+            server_params: |params| params,
         }
     }
 }
@@ -67,12 +79,28 @@ pub struct Pair {
     waiting: VecDeque<(Instant, Vec<u8>)>,
     server_tls: RustlsServer,
     shared: EndpointShared,
-    tokens: TokenKey,
+    pub tokens: TokenKey,
     setup: Setup,
     rng: Rng,
 }
 
-fn tuple(port: u16) -> FourTuple {
+/// TLS that sends other transport parameters than it was given.
+#[derive(Debug)]
+struct Tampering<'a, T>(&'a T, fn(Vec<u8>) -> Vec<u8>);
+
+impl<T: ClientTls + std::fmt::Debug> ClientTls for Tampering<'_, T> {
+    fn start(&self, version: u32, name: &str, params: Vec<u8>) -> Result<Box<dyn Session>, TlsConfigError> {
+        self.0.start(version, name, self.1(params))
+    }
+}
+
+impl<T: ServerTls + std::fmt::Debug> ServerTls for Tampering<'_, T> {
+    fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn Session>, TlsConfigError> {
+        self.0.start(version, self.1(params))
+    }
+}
+
+pub fn tuple(port: u16) -> FourTuple {
     FourTuple { socket: SocketId(0), local_ip: None, remote: ([127, 0, 0, 1], port).into() }
 }
 
@@ -89,7 +117,7 @@ impl Peer {
     }
 
     /// Drains everything; returns the datagrams.
-    fn drain(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    pub fn drain(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         let mut batch = TxBatch::new(10);
         loop {
@@ -157,7 +185,9 @@ impl Peer {
 impl Pair {
     pub fn new(setup: Setup) -> Self {
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+        let more = (0..setup.more_names).map(|n| format!("host-{n:04}.example"));
+        let names: Vec<String> = more.chain(["localhost".into()]).collect();
+        let cert = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(cert.der().clone()).unwrap();
         let client_tls = RustlsClient::with_roots(roots, &setup.alpn[..1]).unwrap();
@@ -173,7 +203,7 @@ impl Pair {
             version: VERSION_1,
             path: tuple(4433),
             server_name: setup.server_name,
-            tls: &client_tls,
+            tls: &Tampering(&client_tls, setup.client_params),
             config: Arc::new(setup.client.clone()),
             endpoint: &shared,
             rng: rng.fork(),
@@ -260,19 +290,35 @@ impl Pair {
         if !matches!(class, Class::Long { may_begin: true, .. }) {
             return;
         }
-        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let life = Duration::from_secs(10);
-        let opened = Incoming::open(self.now, wall, tuple(5000), None, datagram, &self.tokens, life);
-        let Ok(incoming) = opened else { return };
+        let Ok(incoming) = self.open(datagram) else { return };
         if self.setup.retry && !incoming.is_validated() {
-            let ids = &*self.shared.connection_ids;
-            let answer =
-                crate::proto::endpoint::retry(&incoming, wall, &self.tokens, ids, &mut self.rng).unwrap();
+            let answer = self.retry(&incoming).unwrap();
             self.client.inbox.push_back((self.now + DELAY, answer));
             return;
         }
+        self.serve(incoming);
+    }
+
+    /// What the server's endpoint makes of a datagram that begins a connection.
+    pub fn open(&self, datagram: &[u8]) -> Result<Incoming, Rejected> {
+        let life = Duration::from_secs(10);
+        Incoming::open(self.now, WALL, tuple(5000), None, datagram, &self.tokens, life)
+    }
+
+    pub fn retry(&mut self, incoming: &Incoming) -> Option<Vec<u8>> {
+        crate::proto::endpoint::retry(
+            incoming,
+            WALL,
+            &self.tokens,
+            &*self.shared.connection_ids,
+            &mut self.rng,
+        )
+    }
+
+    /// Makes the server.
+    pub fn serve(&mut self, incoming: Incoming) {
         let args = ServerArgs {
-            tls: &self.server_tls,
+            tls: &Tampering(&self.server_tls, self.setup.server_params),
             config: Arc::new(self.setup.server.clone()),
             endpoint: &self.shared,
             rng: self.rng.fork(),

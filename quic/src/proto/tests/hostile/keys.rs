@@ -1,0 +1,177 @@
+//! Key updates that come too early, go backwards, or are only pretended.
+
+use super::{Hostile, MS, Stage, ack, encode};
+use crate::packet::{Level, PacketNumber, Side, TransportErrorCode as Code};
+use crate::wire::frame::Frame;
+use crate::wire::header::KEY_PHASE;
+
+/// The hostile end turns to its next keys.
+fn update(hostile: &mut Hostile) {
+    let next = hostile.next[2];
+    hostile.hostile().keys.one_rtt.as_mut().unwrap().update(next);
+}
+
+fn phase(hostile: &mut Hostile) -> bool {
+    hostile.victim().connection.keys.one_rtt.as_ref().unwrap().phase
+}
+
+fn padding(hostile: &mut Hostile, pn: PacketNumber) -> Vec<u8> {
+    hostile.packet_numbered(Level::OneRtt, pn, &[0; 30])
+}
+
+// covers: R9001-6.2-01 R9001-6.2-02
+#[test]
+fn an_update_is_answered_with_the_same_keys() {
+    for side in [Side::Client, Side::Server] {
+        let mut hostile = Hostile::new(side, Stage::Confirmed);
+        update(&mut hostile);
+        hostile.heard.clear();
+        hostile.send(Level::OneRtt, &[Frame::Ping]);
+        hostile.send(Level::OneRtt, &[Frame::Ping]);
+        assert!(phase(&mut hostile));
+        assert!(hostile.frames().iter().any(|frame| matches!(frame, Frame::Ack(_))));
+        // As often as the peer likes, as long as it waits for the acknowledgment.
+        for n in 0..20 {
+            update(&mut hostile);
+            hostile.send(Level::OneRtt, &[Frame::Ping]);
+            hostile.send(Level::OneRtt, &[Frame::Ping]);
+            hostile.assert_open();
+            assert_eq!(phase(&mut hostile), n % 2 == 1);
+        }
+        assert_eq!(hostile.victim().connection.stats().authentication_failures, 0);
+    }
+}
+
+// covers: R9001-6.1-02
+#[test]
+fn a_second_update_before_the_first_was_acknowledged_is_an_error() {
+    for side in [Side::Client, Side::Server] {
+        let mut hostile = Hostile::new(side, Stage::Confirmed);
+        update(&mut hostile);
+        // Asks for no acknowledgment, and gets none.
+        hostile.send(Level::OneRtt, &[Frame::Padding(20)]);
+        hostile.assert_open();
+        update(&mut hostile);
+        hostile.send(Level::OneRtt, &[Frame::Padding(20)]);
+        hostile.assert_closed(Code::KEY_UPDATE_ERROR, None);
+    }
+    // Both in one burst.
+    let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
+    let mut datagrams = Vec::new();
+    for _ in 0..2 {
+        update(&mut hostile);
+        datagrams.push(hostile.packet(Level::OneRtt, &encode(&[Frame::Ping, Frame::Ping])));
+    }
+    hostile.deliver_burst(&datagrams);
+    hostile.assert_closed(Code::KEY_UPDATE_ERROR, None);
+}
+
+// covers: R9001-6.4-01 R9001-6.4-02
+#[test]
+fn old_keys_on_newer_packets_are_an_error() {
+    for side in [Side::Client, Side::Server] {
+        let mut hostile = Hostile::new(side, Stage::Confirmed);
+        let next = hostile.next[2];
+        let old = padding(&mut hostile, next + 50);
+        update(&mut hostile);
+        let new = padding(&mut hostile, next + 40);
+        hostile.deliver(old);
+        hostile.assert_open();
+        hostile.deliver(new);
+        hostile.assert_closed(Code::KEY_UPDATE_ERROR, None);
+    }
+    // The update is known; then a newer packet with older keys is no packet at all.
+    let mut hostile = Hostile::new(Side::Client, Stage::Confirmed);
+    let next = hostile.next[2];
+    let (late, old) = (padding(&mut hostile, next + 10), padding(&mut hostile, next + 50));
+    update(&mut hostile);
+    let (new, newer) = (padding(&mut hostile, next + 40), padding(&mut hostile, next + 5));
+    hostile.deliver(new);
+    hostile.deliver(old);
+    hostile.assert_open();
+    assert_eq!(hostile.victim().connection.stats().authentication_failures, 1);
+    // An overtaken packet of the phase before is fine, but what is older than it cannot be of the new phase.
+    hostile.deliver(late);
+    hostile.assert_open();
+    assert_eq!(hostile.victim().connection.stats().authentication_failures, 1);
+    hostile.deliver(newer);
+    hostile.assert_closed(Code::KEY_UPDATE_ERROR, None);
+}
+
+// covers: R9001-6.5-02 R9001-6.5-03
+#[test]
+fn old_keys_end_after_three_probe_timeouts() {
+    let mut hostile = Hostile::new(Side::Client, Stage::Confirmed);
+    let next = hostile.next[2];
+    let (soon, late) = (padding(&mut hostile, next + 10), padding(&mut hostile, next + 11));
+    update(&mut hostile);
+    let new = padding(&mut hostile, next + 40);
+    hostile.deliver(new);
+    let pto = hostile.victim().connection.pto();
+    hostile.wait(2 * pto);
+    hostile.deliver(soon);
+    hostile.wait(2 * pto);
+    let before = hostile.victim().connection.stats();
+    assert_eq!(before.authentication_failures, 0);
+    hostile.deliver(late);
+    assert_eq!(hostile.victim().connection.stats().authentication_failures, 1);
+    hostile.assert_open();
+}
+
+// covers: R9001-5.5-02 R9001-6.3-02
+#[test]
+fn a_flipped_key_phase_bit_updates_nothing() {
+    for side in [Side::Client, Side::Server] {
+        let mut hostile = Hostile::new(side, Stage::Confirmed);
+        for n in 0..100 {
+            let mut packet = hostile.packet(Level::OneRtt, &encode(&[Frame::Ping]));
+            // Protection is an exclusive or: flipping the bit on the wire flips it underneath.
+            packet[0] ^= KEY_PHASE;
+            hostile.deliver(packet);
+            assert_eq!(hostile.victim().connection.stats().authentication_failures, n + 1);
+        }
+        hostile.assert_open();
+        assert!(!phase(&mut hostile));
+        hostile.send(Level::OneRtt, &[Frame::Ping]);
+        hostile.assert_open();
+    }
+}
+
+/// A server may update as soon as it is complete, a client cannot tell; and the other way round.
+#[test]
+fn an_update_right_after_the_handshake_works() {
+    let mut hostile = Hostile::new(Side::Client, Stage::Complete);
+    update(&mut hostile);
+    hostile.send(Level::OneRtt, &[Frame::HandshakeDone]);
+    assert!(hostile.victim().confirmed() && phase(&mut hostile));
+    let mut hostile = Hostile::new(Side::Server, Stage::First);
+    update(&mut hostile);
+    hostile.send(Level::OneRtt, &[Frame::Ping]);
+    let finished: Vec<_> = hostile.pair.server().inbox.drain(..).map(|(_, datagram)| datagram).collect();
+    finished.into_iter().for_each(|datagram| hostile.deliver(datagram));
+    assert!(hostile.victim().confirmed() && phase(&mut hostile));
+    hostile.assert_open();
+}
+
+/// The victim updates; an ACK that is sealed with the keys before is late, one that claims the new phase is an answer.
+// covers: R9001-6.1-03
+#[test]
+fn an_update_of_the_victim_is_not_turned_against_it() {
+    let mut hostile = Hostile::new(Side::Client, Stage::Confirmed);
+    let next = hostile.victim().connection.spaces[2].sent.next();
+    hostile.victim().connection.keys.one_rtt.as_mut().unwrap().update(next);
+    hostile.victim().connection.pending.ping = true;
+    hostile.listen();
+    // The peer goes on with the old keys for as long as it likes.
+    for _ in 0..50 {
+        hostile.send(Level::OneRtt, &[Frame::Ping]);
+    }
+    hostile.wait(1_000 * MS);
+    hostile.send(Level::OneRtt, &[ack(&[next..=next])]);
+    hostile.assert_open();
+    assert_eq!(hostile.victim().connection.stats().authentication_failures, 0);
+    update(&mut hostile);
+    hostile.send(Level::OneRtt, &[Frame::Ping]);
+    hostile.assert_open();
+    assert_eq!(hostile.victim().connection.stats().authentication_failures, 0);
+}
