@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use futures::FutureExt as _;
 use gannet_examples::body::{self, BoxBody};
 use gannet_http3::client::SendRequest;
 use http::{Method, Request, StatusCode, Uri, header};
@@ -36,7 +37,16 @@ impl Exchange<'_> {
         let length = body.size_hint().exact().filter(|_| self.options.method() != Method::HEAD);
         let bar = output.progress(length);
         let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
+        loop {
+            let frame = match body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => {
+                    // Nothing more for now: what has come is shown, as far as it goes.
+                    output.flush().await?;
+                    body.frame().await
+                }
+            };
+            let Some(frame) = frame else { break };
             if let Ok(data) = frame?.into_data() {
                 bytes += data.len() as u64;
                 output.write(&data).await?;

@@ -9,8 +9,11 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{
     fs::File,
-    io::{AsyncWriteExt, Stdout},
+    io::{AsyncWriteExt, BufWriter, Stdout},
 };
+
+/// Pieces are joined up to so many bytes: each write to a file costs two changes of thread.
+const BUFFER: usize = 256 << 10;
 
 /// Bodies shorter than this come without a bar, bytes.
 const LONG: u64 = 1 << 20;
@@ -18,9 +21,9 @@ const LONG: u64 = 1 << 20;
 /// A file, standard output, or nothing at all.
 pub enum Output {
     /// `-o FILE`.
-    File(File),
+    File(BufWriter<File>),
     /// The default.
-    Stdout(Stdout),
+    Stdout(BufWriter<Stdout>),
     /// For all responses but the first of a URL.
     Nowhere,
 }
@@ -28,9 +31,11 @@ pub enum Output {
 impl Output {
     /// The file, made or emptied, or else standard output.
     pub async fn open(path: Option<&Path>) -> Result<Self> {
-        let Some(path) = path else { return Ok(Self::Stdout(tokio::io::stdout())) };
+        let Some(path) = path else {
+            return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER, tokio::io::stdout())));
+        };
         let file = File::create(path).await.with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self::File(file))
+        Ok(Self::File(BufWriter::with_capacity(BUFFER, file)))
     }
 
     /// Writes a piece.
