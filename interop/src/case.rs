@@ -1,5 +1,10 @@
 //! The test cases of the interop runner that are supported, by the names it gives them in `TESTCASE`.
 
+use std::time::Duration;
+
+/// For both ends. Some cases lose a third of all packets, or delay them by more than a second.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What a run is about.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub enum TestCase {

@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -22,11 +21,12 @@ use http_body_util::BodyExt;
 use rustls::{CipherSuite, KeyLogFile};
 use tokio::{fs::File, io::AsyncWriteExt, task::JoinSet};
 
-use crate::{case::TestCase, hq};
+use crate::{
+    case::{HANDSHAKE_TIMEOUT, TestCase},
+    hq,
+};
 
 const DOWNLOADS: &str = "/downloads";
-/// Some cases lose a third of all packets, or delay them by more than a second.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Downloads what a case is about.
 pub async fn run(case: TestCase, requests: &str) -> Result<()> {

@@ -9,12 +9,15 @@ use std::{
 use anyhow::{Context, Result};
 use gannet::{
     Endpoint, Incoming,
-    config::{RetryPolicy, RustlsServer, ServerConfig},
+    config::{RetryPolicy, RustlsServer, ServerConfig, TransportConfig},
 };
 use gannet_examples::{certificate::Identity, root::Root, server, tls};
 use rustls::KeyLogFile;
 
-use crate::{case::TestCase, hq};
+use crate::{
+    case::{HANDSHAKE_TIMEOUT, TestCase},
+    hq,
+};
 
 /// Serves until it is ended.
 pub async fn run(case: TestCase) -> Result<()> {
@@ -23,8 +26,10 @@ pub async fn run(case: TestCase) -> Result<()> {
     let mut tls = tls::server(identity, &[case.alpn()])?;
     tls.key_log = Arc::new(KeyLogFile::new());
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 443));
+    let transport = TransportConfig::builder().handshake_timeout(HANDSHAKE_TIMEOUT).build()?;
     let retry = if case == TestCase::Retry { RetryPolicy::Always } else { RetryPolicy::Never };
-    let endpoint = Endpoint::server(ServerConfig::new(RustlsServer::new(tls)?).use_retry(retry), any)?;
+    let config = ServerConfig::new(RustlsServer::new(tls)?).use_retry(retry).transport(transport);
+    let endpoint = Endpoint::server(config, any)?;
     if case == TestCase::Http3 {
         server::run(&endpoint, &root).await;
         return Ok(());

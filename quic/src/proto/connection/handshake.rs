@@ -20,6 +20,8 @@ pub struct Handshake {
     recv: [CryptoRecv; 3],
     /// The level that TLS writes at.
     write_level: Level,
+    /// How often flights may still be repeated before their timer (RFC 9002 §6.2.3: a limited number of times).
+    hurries: u8,
     /// The destination ID of the client's very first Initial.
     pub original_dcid: ConnectionId,
     /// The source ID of the Retry that the client followed.
@@ -57,6 +59,7 @@ impl Handshake {
             send: Default::default(),
             recv: Default::default(),
             write_level: Level::Initial,
+            hurries: 8,
             original_dcid,
             retry_scid: None,
             token: Bytes::new(),
@@ -101,6 +104,13 @@ impl Handshake {
             (SpaceId::Data, Some(params)) => params.ack_delay_exponent,
             _ => 3,
         }
+    }
+
+    /// True, a few times: flights may be repeated before their timer.
+    pub fn may_hurry(&mut self) -> bool {
+        let may = self.hurries > 0;
+        self.hurries = self.hurries.saturating_sub(1);
+        may
     }
 
     /// The outgoing CRYPTO data of a space.

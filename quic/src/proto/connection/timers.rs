@@ -111,10 +111,26 @@ impl Connection {
     fn probe(&mut self, space: SpaceId, datagrams: u8) {
         self.pending.set_probes(space, datagrams);
         self.resend_oldest(space, datagrams);
-        match space {
-            SpaceId::Initial => self.resend_oldest(SpaceId::Handshake, datagrams),
-            SpaceId::Handshake => self.resend_oldest(SpaceId::Initial, datagrams),
-            SpaceId::Data => {}
+        let company = match space {
+            SpaceId::Initial => SpaceId::Handshake,
+            SpaceId::Handshake => SpaceId::Initial,
+            SpaceId::Data => return,
+        };
+        if self.spaces[company.index()].sent.has_ack_eliciting_in_flight() {
+            self.pending.set_probes(company, datagrams);
+            self.resend_oldest(company, datagrams);
+        }
+    }
+
+    /// A client that still asks for something in Initials lacks our flights. If they had a round trip's time to arrive,
+    /// they go out again before their own timer, which backs off, has it (RFC 9002 §6.2.3).
+    pub(in crate::proto) fn resend_flights(&mut self, now: Instant) {
+        let space = &self.spaces[SpaceId::Initial.index()];
+        let overdue = space.sent.has_ack_eliciting_in_flight()
+            && space.last_ack_eliciting.is_some_and(|at| now >= at + self.path.cc.rtt.smoothed());
+        if self.side.is_server() && overdue && self.handshake.may_hurry() {
+            self.resend_oldest(SpaceId::Initial, 2);
+            self.resend_oldest(SpaceId::Handshake, 2);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::PacketInfo;
-use crate::packet::{TransportError, TransportErrorCode as Code};
+use crate::packet::{SpaceId, TransportError, TransportErrorCode as Code};
 use crate::proto::connection::Connection;
 use crate::wire::frame::{EncodeFrame as _, Frame, Frames};
 
@@ -48,6 +48,9 @@ impl Connection {
         }
         self.idle.on_received(now);
         self.space(space).received.on_packet(info.received, info.pn, info.ecn, ack_eliciting);
+        if space == SpaceId::Initial && ack_eliciting {
+            self.resend_flights(now);
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::pair::{Pair, Setup, bytes};
-use crate::packet::{Dir, Side, StreamId};
+use crate::packet::{Dir, Side, SpaceId, StreamId};
 
 #[test]
 fn both_ends_connect_and_confirm_in_two_round_trips() {
@@ -37,14 +37,34 @@ fn every_probe_of_the_first_flight_can_begin_the_handshake() {
     }
 }
 
-/// A probe timeout of a server is about both spaces: the client has neither of its flights.
+/// A probe timeout of a server is about both spaces: the client has neither of its flights. Each datagram brings both, and
+/// the acknowledgment of the ClientHello.
 #[test]
 fn one_probe_brings_both_flights_of_a_server() {
-    let mut pair = Pair::new(Setup::default());
-    pair.to_client = Box::new(|index, _| index >= 1);
-    // The flight leaves after 10 ms, the probe timeout is 999 ms, and its datagrams take 10 ms.
-    pair.run_for(Duration::from_millis(1_019));
-    assert!(pair.client.connected(), "{:?}", pair.client.events);
+    for lost in 1..=2 {
+        let mut pair = Pair::new(Setup::default());
+        pair.to_client = Box::new(move |index, _| index >= lost);
+        // The flight leaves after 10 ms, the probe timeout is 999 ms, and its two datagrams take 10 ms.
+        pair.run_for(Duration::from_millis(1_019));
+        assert!(pair.client.connected(), "datagrams before {lost} were lost: {:?}", pair.client.events);
+        assert!(pair.client.connection.spaces[0].largest_acked.is_some(), "datagram {lost} had no ACK frame");
+    }
+}
+
+/// A probe of the client brings the server's flights back before the server's own timer does, but not while they may still
+/// be on their way.
+#[test]
+fn a_client_that_asks_again_gets_the_flights_again() {
+    for (asks_after, answered) in [(100, false), (500, true)] {
+        let mut pair = Pair::new(Setup::default());
+        let mut lost = false;
+        pair.to_client =
+            Box::new(move |_, datagram| datagram.len() < 1200 || std::mem::replace(&mut lost, true));
+        pair.run_for(Duration::from_millis(asks_after));
+        pair.client.connection.pending.set_probes(SpaceId::Initial, 1);
+        pair.run_for(Duration::from_millis(20));
+        assert_eq!(pair.client.connected(), answered, "after {asks_after} ms: {:?}", pair.client.events);
+    }
 }
 
 #[test]

@@ -46,7 +46,12 @@ impl Connection {
     ) -> Option<OpenPacket> {
         let eliciting = profile.allows_ack_eliciting() && self.space_wants_to_send(space);
         let received = &self.spaces.get(space.index())?.received;
-        let ack = if eliciting { received.can_ack() } else { self.must_ack(space, round.now) };
+        let ack = if eliciting {
+            // In a handshake each packet may be the only one that arrives: it says again what was acknowledged.
+            received.can_ack() || (space != SpaceId::Data && received.largest().is_some())
+        } else {
+            self.must_ack(space, round.now)
+        };
         if !eliciting && !ack {
             return None;
         }
