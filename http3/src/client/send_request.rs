@@ -34,6 +34,22 @@ impl SendRequest {
         self.lease.is_peer_going_away() || self.lease.quic.close_reason().is_some()
     }
 
+    /// Whether a request can be sent; there is nothing to be waited for, this is for code that is used to hyper.
+    ///
+    /// # Errors
+    /// The server has announced its end, or the connection has ended.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    #[expect(clippy::unused_async, reason = "the shape of hyper's")]
+    pub async fn ready(&self) -> Result<(), StreamError> {
+        match self.lease.quic.close_reason() {
+            Some(error) => Err(self.lease.ended(error).into()),
+            None if self.lease.is_peer_going_away() => Err(StreamError::GoingAway),
+            None => Ok(()),
+        }
+    }
+
     /// The QUIC connection.
     pub fn quic(&self) -> &gannet::Connection {
         &self.lease.quic

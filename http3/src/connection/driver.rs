@@ -117,6 +117,8 @@ async fn open(
     content: impl FnOnce(&mut Vec<u8>),
 ) -> Result<SendStream, gannet::WriteError> {
     let mut stream = shared.quic.open_uni().await?;
+    // A new stream takes any priority. What concerns all exchanges is little, and must not wait for their content.
+    let _ = stream.set_priority(i32::MAX);
     let mut start = Vec::with_capacity(64);
     ty.encode(&mut start);
     content(&mut start);
