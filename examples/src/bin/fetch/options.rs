@@ -38,7 +38,7 @@ pub struct Options {
     /// How many of these requests are under way at a time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: u32,
-    /// What to request: https://HOST[:PORT]/PATH
+    /// What to request: `https://HOST:PORT/PATH`, the port 443 if not given
     #[arg(required = true, value_name = "URL", value_parser = url)]
     pub urls: Vec<Uri>,
 }
