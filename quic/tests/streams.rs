@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::{Pair, in_time, pattern};
 use gannet::config::TransportConfig;
@@ -121,6 +123,31 @@ async fn a_dropped_stream_is_reset_and_a_finished_one_is_not() {
     let mut recv = in_time(server.accept_uni()).await.unwrap();
     let end = in_time(recv.read_to_end(10)).await;
     assert_eq!(end, Err(ReadToEndError::Read(ReadError::Reset(VarInt::default()))));
+}
+
+#[tokio::test]
+async fn a_graceful_close_waits_for_finished_streams_and_no_longer() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = pair.connect().await;
+    let data = pattern(2_000_000);
+    let mut send = client.open_uni().await.unwrap();
+    send.write_all(&data).await.unwrap();
+    send.shutdown().await.unwrap();
+    drop(send);
+    let close = client.close_gracefully(1_u8.into(), b"", Duration::from_secs(20));
+    let receive = async {
+        let mut recv = server.accept_uni().await.unwrap();
+        recv.read_to_end(data.len()).await.unwrap()
+    };
+    let ((), received) = in_time(async { tokio::join!(close, receive) }).await;
+    assert!(received == data);
+    in_time(server.closed()).await;
+
+    let (client, _server) = pair.connect().await;
+    let mut never_finished = client.open_uni().await.unwrap();
+    never_finished.write_all(b"x").await.unwrap();
+    in_time(client.close_gracefully(1_u8.into(), b"", Duration::from_secs(100))).await;
+    assert_eq!(client.close_reason(), Some(ConnectionError::LocallyClosed));
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! The receiving half of a stream.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -11,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::driver::shared::chunks::Chunks;
 use crate::driver::shared::recv::{Fill, RecvEnd};
 use crate::driver::shared::stream::{RECV, Stream, StreamRef};
 use crate::error::{ClosedStream, ReadError, ReadExactError, ReadToEndError};
@@ -26,12 +26,14 @@ use crate::wire::VarInt;
 pub struct RecvStream {
     stream: StreamRef,
     /// Taken out of the shared part, and not handed to the application yet.
-    local: VecDeque<Bytes>,
+    local: Chunks,
+    /// The end was seen, or the stream stopped: there is nothing left to stop.
+    ended: bool,
 }
 
 impl RecvStream {
     pub(super) fn new(stream: Arc<Stream>) -> Self {
-        Self { stream: StreamRef::new(stream), local: VecDeque::new() }
+        Self { stream: StreamRef::new(stream), local: Chunks::default(), ended: false }
     }
 
     /// The number of the stream.
@@ -101,7 +103,7 @@ impl RecvStream {
         if !ready!(self.poll_fill(cx))? {
             return Poll::Ready(Ok(None));
         }
-        let chunk = self.take(max.max(1));
+        let chunk = self.local.pop_up_to(max).unwrap_or_default();
         self.stream.count_read(chunk.len() as u64);
         Poll::Ready(Ok(Some(chunk)))
     }
@@ -129,8 +131,11 @@ impl RecvStream {
     /// # Errors
     /// [`ClosedStream`], if the stream was stopped before, or read to its end.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Err(ClosedStream);
+        }
         let shared = self.stream.recv.stop(code).ok_or(ClosedStream)?;
-        let local: u64 = self.local.drain(..).map(|chunk| chunk.len() as u64).sum();
+        let local = std::mem::take(&mut self.local).bytes();
         self.stream.count_read(shared + local);
         self.stream.tell(RECV);
         Ok(())
@@ -145,6 +150,7 @@ impl RecvStream {
         if news {
             self.stream.tell(RECV);
         }
+        self.ended |= matches!(fill, Fill::End(_));
         Poll::Ready(match fill {
             Fill::Data => Ok(true),
             Fill::End(RecvEnd::Fin) => Ok(false),
@@ -154,22 +160,16 @@ impl RecvStream {
         })
     }
 
-    /// Takes up to `max` bytes off the front.
-    fn take(&mut self, max: usize) -> Bytes {
-        match self.local.front_mut() {
-            Some(front) if front.len() > max => front.split_to(max),
-            _ => self.local.pop_front().unwrap_or_default(),
-        }
-    }
-
     /// Copies what is there into `buf`; nothing, if the stream has ended.
     fn poll_read_some(&mut self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<(), ReadError>> {
         if !ready!(self.poll_fill(cx))? {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        while buf.remaining() > 0 && !self.local.is_empty() {
-            buf.put_slice(&self.take(buf.remaining()));
+        while buf.remaining() > 0
+            && let Some(chunk) = self.local.pop_up_to(buf.remaining())
+        {
+            buf.put_slice(&chunk);
         }
         self.stream.count_read((buf.filled().len() - before) as u64);
         Poll::Ready(Ok(()))

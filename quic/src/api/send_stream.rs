@@ -40,6 +40,8 @@ pub struct SendStream {
     ticket: Option<u64>,
     /// Our place among those who wait for the end of the stream.
     end_ticket: Option<u64>,
+    /// FIN or reset was asked for.
+    ended: bool,
 }
 
 impl SendStream {
@@ -50,6 +52,7 @@ impl SendStream {
             next_chunk: 0,
             ticket: None,
             end_ticket: None,
+            ended: false,
         }
     }
 
@@ -129,6 +132,7 @@ impl SendStream {
         let granted = ready!(self.poll_reserve(cx, chunk.len()))?;
         let part = chunk.split_to(granted);
         if chunk.is_empty() {
+            self.ended = true;
             self.stream.send.push_last(part).map_err(|refused| self.stream.write_error(refused))?;
         } else {
             self.stream.send.push(part);
@@ -160,7 +164,8 @@ impl SendStream {
         }
     }
 
-    fn queue_fin(&self) -> Result<(), WriteError> {
+    fn queue_fin(&mut self) -> Result<(), WriteError> {
+        self.ended = true;
         match self.stream.end_send(SendEnd::Fin) {
             // Finished before, or reset: the outcome tells which.
             Err(WriteError::ClosedStream) => Ok(()),
@@ -173,6 +178,7 @@ impl SendStream {
     /// # Errors
     /// [`ClosedStream`], if it was reset before, or the peer has acknowledged everything.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
+        self.ended = true;
         self.stream.end_send(SendEnd::Reset(code)).map_err(|_| ClosedStream)
     }
 
@@ -290,7 +296,7 @@ impl AsyncWrite for SendStream {
     }
 
     /// Queues FIN and returns; the data are safe from then on, as long as the connection lives.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.queue_fin().map_err(Into::into))
     }
 }
@@ -303,7 +309,7 @@ impl Drop for SendStream {
         if let Some(ticket) = self.end_ticket.take() {
             self.stream.send.cancel(ticket);
         }
-        if self.stream.send.is_open() {
+        if !self.ended && self.stream.send.is_open() {
             // Refused only if the stream has ended meanwhile.
             let _ = self.stream.end_send(SendEnd::Reset(VarInt::default()));
         }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::ending::Ending;
+use super::shared::chunks::Chunks;
 use super::shared::stream::Stream;
 use super::timer::Timer;
 use super::transmit::Transmitter;
@@ -32,6 +31,8 @@ pub struct ConnectionTask {
     pub(super) processed: usize,
     /// The most that the application may have under way, bytes.
     pub(super) send_budget: u64,
+    /// The application waits until all finished streams are delivered.
+    pub(super) draining: bool,
     /// The application was told that the connection is over.
     pub(super) over: bool,
     pub(super) scratch: Scratch,
@@ -42,7 +43,7 @@ pub struct ConnectionTask {
 pub(super) struct Scratch {
     pub opened: Vec<Arc<Stream>>,
     pub news: Vec<Arc<Stream>>,
-    pub chunks: VecDeque<Bytes>,
+    pub chunks: Chunks,
 }
 
 impl ConnectionTask {
@@ -57,6 +58,7 @@ impl ConnectionTask {
             arrived: VecDeque::new(),
             processed: 0,
             send_budget,
+            draining: false,
             over: false,
             scratch: Scratch::default(),
         }

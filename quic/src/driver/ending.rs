@@ -21,6 +21,15 @@ pub struct StreamEntry {
     pub send_done: bool,
     /// Nothing more will happen to the receiving half.
     pub recv_done: bool,
+    /// The application has enough to read: more waits in the protocol.
+    pub full: bool,
+}
+
+impl StreamEntry {
+    /// True if the application has finished the stream, and the peer may not have everything yet.
+    pub fn is_finishing(&self) -> bool {
+        !self.send_done && self.stream.send.is_finishing()
+    }
 }
 
 /// Everything that others wait for, or that others find a connection by. Dropping it lets go of all of it: handles learn

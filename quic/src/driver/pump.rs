@@ -8,7 +8,7 @@ use super::connection_task::ConnectionTask;
 use super::ending::StreamEntry;
 use super::inbox;
 use super::shared::connection::{Commands, Snapshot};
-use super::shared::recv::RecvEnd;
+use super::shared::recv::{MAX_CHUNKS, RecvEnd};
 use super::shared::send::SendEnd;
 use super::shared::send_pool;
 use super::shared::stream::{self, Stream};
@@ -45,6 +45,10 @@ impl ConnectionTask {
             return Poll::Ready(());
         }
         self.publish();
+        if self.draining && !self.ending.streams.values().any(StreamEntry::is_finishing) {
+            self.draining = false;
+            self.ending.shared.advance(|progress| progress.drained = true);
+        }
         again |= self.timer.poll(self.deadline, cx);
         if self.transmitter.is_parked() {
             again |= self.transmitter.poll_unblocked(cx).is_ready();
@@ -90,7 +94,9 @@ impl ConnectionTask {
         self.ending.shared.ready.swap(&mut scratch.opened, &mut scratch.news);
         for stream in scratch.opened.drain(..) {
             let recv_done = stream.id.dir() == Dir::Uni;
-            self.ending.streams.insert(stream.id, StreamEntry { stream, send_done: false, recv_done });
+            self.ending
+                .streams
+                .insert(stream.id, StreamEntry { stream, send_done: false, recv_done, full: false });
         }
         self.scratch.chunks = scratch.chunks;
         for stream in scratch.news.drain(..) {
@@ -110,7 +116,7 @@ impl ConnectionTask {
             if let Some(priority) = news.priority {
                 streams.set_priority(id, priority);
             }
-            for chunk in self.scratch.chunks.drain(..) {
+            while let Some(chunk) = self.scratch.chunks.pop() {
                 streams.write(id, chunk);
             }
             match news.end {
@@ -132,6 +138,9 @@ impl ConnectionTask {
                 streams.release(id);
                 self.finish_half(id, |entry| entry.recv_done = true);
             } else if news.wants_more {
+                if let Some(entry) = self.ending.streams.get_mut(&id) {
+                    entry.full = false;
+                }
                 self.deliver(id);
             }
         }
@@ -156,6 +165,7 @@ impl ConnectionTask {
             max_concurrent,
             receive_window,
             open_blocked,
+            drain,
             unreachable,
             exports,
             #[cfg(test)]
@@ -185,6 +195,7 @@ impl ConnectionTask {
             // Whoever asked may be gone.
             let _ = export.answer.send(result);
         }
+        self.draining |= drain;
         if let Some(kind) = unreachable {
             self.on_unreachable(now, kind);
         }
@@ -286,7 +297,7 @@ impl ConnectionTask {
             StreamEvent::Opened(id) => {
                 let stream = Stream::new(id, shared.clone());
                 let send_done = id.dir() == Dir::Uni;
-                let entry = StreamEntry { stream: stream.clone(), send_done, recv_done: false };
+                let entry = StreamEntry { stream: stream.clone(), send_done, recv_done: false, full: false };
                 self.ending.streams.insert(id, entry);
                 // The limit on the peer's streams bounds the queue.
                 drop(shared.accepted[id.dir().index()].push(stream));
@@ -313,33 +324,24 @@ impl ConnectionTask {
         }
     }
 
-    /// Hands what can be read of a stream to the application, as far as there is room for it.
+    /// Hands what can be read of a stream to the application, unless that has enough.
     fn deliver(&mut self, id: StreamId) {
-        let Some(entry) = self.ending.streams.get(&id) else { return };
-        let (mut room, mut end, mut more) = (entry.stream.recv.room(), None, false);
-        let chunks = &mut self.scratch.chunks;
-        loop {
-            if room == 0 {
-                more = true;
-                break;
-            }
-            match self.connection.streams().read(id) {
-                Some(RecvChunk::Data(chunk)) => chunks.push_back(chunk),
+        let Some(entry) = self.ending.streams.get_mut(&id).filter(|entry| !entry.full) else { return };
+        let (streams, chunks) = (self.connection.streams(), &mut self.scratch.chunks);
+        let mut end = None;
+        while end.is_none() && chunks.len() < MAX_CHUNKS {
+            match streams.read(id) {
+                Some(RecvChunk::Data(chunk)) => chunks.push(chunk),
                 Some(RecvChunk::Finished) => end = Some(RecvEnd::Fin),
                 Some(RecvChunk::Reset(code)) => end = Some(RecvEnd::Reset(code)),
+                None if chunks.is_empty() => return,
                 None => break,
             }
-            if end.is_some() {
-                break;
-            }
-            room -= 1;
         }
-        if chunks.is_empty() && end.is_none() && !more {
-            return;
-        }
-        let dropped = entry.stream.recv.deliver(chunks, end, more);
+        let (full, dropped) = entry.stream.recv.deliver(chunks, end);
+        entry.full = full;
         if dropped > 0 {
-            self.connection.streams().consumed(id, dropped);
+            streams.consumed(id, dropped);
         }
     }
 

@@ -1,5 +1,7 @@
 //! The end of a connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Connection;
@@ -10,11 +12,29 @@ use crate::wire::VarInt;
 impl Connection {
     /// Closes the connection at once with a code and a reason of the application's.
     ///
-    /// Data that the peer has not acknowledged may be lost. To end in order, finish each stream and await
-    /// [`SendStream::finish`](crate::SendStream::finish), and let the side that receives the last data close. A reason
-    /// that does not fit in a packet is cut off.
+    /// Data that the peer has not acknowledged may be lost. To end in order, await
+    /// [`SendStream::finish`](crate::SendStream::finish) of each stream, or use [`Connection::close_gracefully`]; best
+    /// of all, let the side that receives the last data close. A reason that does not fit in a packet is cut off.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         self.shared.close(code, Bytes::copy_from_slice(reason));
+    }
+
+    /// Closes the connection when the peer has acknowledged all streams that were finished, or when `deadline` is over,
+    /// whichever comes first. Streams that were not finished are abandoned; none should be written to any more.
+    ///
+    /// # Cancel safety
+    /// A cancelled call has not closed the connection.
+    pub async fn close_gracefully(&self, code: VarInt, reason: &[u8], deadline: Duration) {
+        let shared = &self.shared;
+        shared.advance(|progress| progress.drained = false);
+        shared.command(|commands| commands.drain = true);
+        let drained = wait(
+            |ticket, cx| shared.poll_progress(ticket, cx, |progress| progress.drained.then_some(())),
+            |ticket| shared.cancel_progress(ticket),
+        );
+        // Late or over already: either way nothing more can be waited for.
+        let _ = tokio::time::timeout(deadline, drained).await;
+        self.close(code, reason);
     }
 
     /// Waits until the connection is over, and says why.

@@ -72,6 +72,8 @@ pub struct Commands {
     pub receive_window: Option<u64>,
     /// Somebody waits for a stream beyond the peer's limit, by direction.
     pub open_blocked: [bool; 2],
+    /// Tell when all finished streams are delivered.
+    pub drain: bool,
     /// The system says that the peer cannot be reached.
     pub unreachable: Option<io::ErrorKind>,
     /// Key material to export.
@@ -105,6 +107,8 @@ pub struct Progress {
     pub connected: bool,
     /// Known to be complete on the other.
     pub confirmed: bool,
+    /// All finished streams were delivered, when the application asked.
+    pub drained: bool,
     waiters: Waiters,
 }
 

@@ -1,12 +1,10 @@
 //! The receiving half of a stream, between the task and its handle.
 
-use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-
+use super::chunks::Chunks;
 use crate::driver::lock;
 use crate::wire::VarInt;
 
@@ -22,7 +20,7 @@ pub struct RecvHalf {
 
 #[derive(Debug, Default)]
 struct RecvState {
-    chunks: VecDeque<Bytes>,
+    chunks: Chunks,
     end: Option<RecvEnd>,
     end_seen: bool,
     stopped: Option<VarInt>,
@@ -71,13 +69,13 @@ pub struct RecvNews {
     pub wants_more: bool,
 }
 
-/// So many chunks wait for the application; more stays in the protocol core, which joins small ones.
+/// When so many chunks wait for the application, more stays in the protocol core, which joins small ones.
 pub const MAX_CHUNKS: usize = 1024;
 
 impl RecvHalf {
     /// Moves all that is there into `local`, which is empty, or waits for something. True beside it if the task is to
     /// be told.
-    pub fn poll_fill(&self, local: &mut VecDeque<Bytes>, cx: &Context<'_>) -> Poll<(Fill, bool)> {
+    pub fn poll_fill(&self, local: &mut Chunks, cx: &Context<'_>) -> Poll<(Fill, bool)> {
         debug_assert!(local.is_empty());
         let mut state = lock(&self.state);
         if state.stopped.is_some() {
@@ -116,41 +114,32 @@ impl RecvHalf {
             state.stop_is_news = state.end.is_none();
             state.release_is_news = true;
             let chunks = std::mem::take(&mut state.chunks);
-            (chunks.iter().map(|chunk| chunk.len() as u64).sum(), chunks)
+            (chunks.bytes(), chunks)
         };
         Some(dropped)
     }
 
-    /// For the task: how many chunks may be delivered.
-    pub fn room(&self) -> usize {
-        MAX_CHUNKS.saturating_sub(lock(&self.state).chunks.len())
-    }
-
-    /// For the task: data that arrived, and perhaps the end, or that there is `more`. `chunks` is emptied.
+    /// For the task: data that arrived, and perhaps the end. `chunks` is emptied. True if there is no room for more: the
+    /// rest stays with the task until the news say that more is wanted.
     ///
-    /// Returns the bytes that nobody will read.
-    pub fn deliver(&self, chunks: &mut VecDeque<Bytes>, end: Option<RecvEnd>, more: bool) -> u64 {
-        let mut dropped = VecDeque::new();
-        let reader = {
+    /// Returns beside it the bytes that nobody will read.
+    pub fn deliver(&self, chunks: &mut Chunks, end: Option<RecvEnd>) -> (bool, u64) {
+        let mut dropped = Chunks::default();
+        let (full, reader) = {
             let mut state = lock(&self.state);
             state.end = state.end.or(end);
-            state.more = more;
-            if state.stopped.is_some() {
-                std::mem::swap(&mut dropped, chunks);
-            } else if state.chunks.is_empty() {
-                std::mem::swap(&mut state.chunks, chunks);
-            } else {
-                state.chunks.append(chunks);
-            }
-            if matches!(end, Some(RecvEnd::Reset(_))) {
+            let unwanted = state.stopped.is_some() || matches!(end, Some(RecvEnd::Reset(_)));
+            state.chunks.append(chunks);
+            if unwanted {
                 dropped.append(&mut state.chunks);
             }
-            state.reader.take()
+            state.more = state.chunks.len() >= MAX_CHUNKS;
+            (state.more, state.reader.take())
         };
         if let Some(reader) = reader {
             reader.wake();
         }
-        dropped.iter().map(|chunk| chunk.len() as u64).sum()
+        (full, dropped.bytes())
     }
 
     /// For the task: what the application has done.
@@ -160,6 +149,7 @@ impl RecvHalf {
         let stop = if std::mem::take(&mut state.stop_is_news) { state.stopped } else { None };
         let release = std::mem::take(&mut state.release_is_news);
         let wants_more = state.more && state.chunks.is_empty();
+        state.more &= !wants_more;
         RecvNews { credit, stop, release, wants_more }
     }
 
@@ -183,10 +173,12 @@ impl RecvHalf {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::driver::testing::CountingWaker;
 
-    fn chunks(parts: &[&'static [u8]]) -> VecDeque<Bytes> {
+    fn chunks(parts: &[&'static [u8]]) -> Chunks {
         parts.iter().map(|part| Bytes::from_static(part)).collect()
     }
 
@@ -195,13 +187,13 @@ mod tests {
         let half = RecvHalf::default();
         let (waker, count) = CountingWaker::pair();
         let cx = Context::from_waker(&waker);
-        let mut local = VecDeque::new();
+        let mut local = Chunks::default();
         assert!(half.poll_fill(&mut local, &cx).is_pending());
-        assert_eq!(half.deliver(&mut chunks(&[b"ab", b"c"]), None, false), 0);
-        assert_eq!(half.deliver(&mut chunks(&[b"d"]), Some(RecvEnd::Fin), false), 0);
+        assert_eq!(half.deliver(&mut chunks(&[b"ab", b"c"]), None), (false, 0));
+        assert_eq!(half.deliver(&mut chunks(&[b"d"]), Some(RecvEnd::Fin)), (false, 0));
         assert_eq!(count.wakes(), 1);
         assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::Data, false)));
-        assert_eq!(local.drain(..).flatten().collect::<Vec<_>>(), b"abcd");
+        assert_eq!(std::iter::from_fn(|| local.pop()).flatten().collect::<Vec<_>>(), b"abcd");
         for first in [true, false] {
             assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::End(RecvEnd::Fin), first)));
             assert_eq!(half.take().release, first, "told once");
@@ -212,11 +204,11 @@ mod tests {
     #[test]
     fn a_stop_credits_what_nobody_reads() {
         let half = RecvHalf::default();
-        half.deliver(&mut chunks(&[b"abc"]), None, false);
+        half.deliver(&mut chunks(&[b"abc"]), None);
         let code = 9_u8.into();
         assert_eq!(half.stop(code), Some(3));
         assert_eq!(half.stop(code), None);
-        assert_eq!(half.deliver(&mut chunks(&[b"de"]), None, false), 2, "what was on its way as well");
+        assert_eq!(half.deliver(&mut chunks(&[b"de"]), None), (false, 2), "what was on its way as well");
         half.count_read(3);
         assert_eq!(half.take(), RecvNews { credit: 3, stop: Some(code), release: true, wants_more: false });
         assert_eq!(half.take(), RecvNews::default());
@@ -226,16 +218,16 @@ mod tests {
     fn a_reset_overtakes_data() {
         let half = RecvHalf::default();
         let (waker, _) = CountingWaker::pair();
-        half.deliver(&mut chunks(&[b"abc"]), None, false);
-        assert_eq!(half.deliver(&mut chunks(&[]), Some(RecvEnd::Reset(4_u8.into())), false), 3);
-        let found = half.poll_fill(&mut VecDeque::new(), &Context::from_waker(&waker));
+        half.deliver(&mut chunks(&[b"abc"]), None);
+        assert_eq!(half.deliver(&mut chunks(&[]), Some(RecvEnd::Reset(4_u8.into()))), (false, 3));
+        let found = half.poll_fill(&mut Chunks::default(), &Context::from_waker(&waker));
         assert_eq!(found, Poll::Ready((Fill::End(RecvEnd::Reset(4_u8.into())), true)));
     }
 
     #[test]
     fn with_the_end_known_there_is_nothing_to_stop() {
         let half = RecvHalf::default();
-        half.deliver(&mut chunks(&[b"abc"]), Some(RecvEnd::Fin), false);
+        half.deliver(&mut chunks(&[b"abc"]), Some(RecvEnd::Fin));
         assert_eq!(half.stop(1_u8.into()), Some(3));
         assert_eq!(half.take(), RecvNews { release: true, ..RecvNews::default() });
     }
@@ -244,14 +236,15 @@ mod tests {
     fn the_task_keeps_what_there_is_no_room_for() {
         let half = RecvHalf::default();
         let (waker, _) = CountingWaker::pair();
-        let mut many: VecDeque<_> = std::iter::repeat_n(Bytes::from_static(b"x"), MAX_CHUNKS).collect();
-        assert_eq!(half.room(), MAX_CHUNKS);
-        half.deliver(&mut many, None, true);
-        assert_eq!((half.room(), half.take().wants_more), (0, false));
-        let mut local = VecDeque::new();
+        let many = |count| std::iter::repeat_n(Bytes::from_static(b"x"), count).collect::<Chunks>();
+        assert_eq!(half.deliver(&mut many(MAX_CHUNKS - 1), None), (false, 0));
+        assert_eq!(half.deliver(&mut many(1), None), (true, 0));
+        assert!(!half.take().wants_more);
+        let mut local = Chunks::default();
         let found = half.poll_fill(&mut local, &Context::from_waker(&waker));
         assert_eq!(found, Poll::Ready((Fill::Data, true)), "the task is to be told");
-        assert_eq!((half.room(), half.take().wants_more), (MAX_CHUNKS, true));
+        assert_eq!((local.len(), half.take().wants_more), (MAX_CHUNKS, true));
+        assert!(!half.take().wants_more, "told once");
     }
 
     #[test]
@@ -259,11 +252,11 @@ mod tests {
         let half = RecvHalf::default();
         let (waker, _) = CountingWaker::pair();
         let cx = Context::from_waker(&waker);
-        let mut local = VecDeque::new();
-        half.deliver(&mut chunks(&[b"abc"]), None, false);
+        let mut local = Chunks::default();
+        half.deliver(&mut chunks(&[b"abc"]), None);
         half.on_lost();
         assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::Data, false)));
-        local.clear();
+        while local.pop().is_some() {}
         assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::Lost, false)));
     }
 }

@@ -1,11 +1,11 @@
 //! The sending half of a stream, between its handle and the task.
 
-use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 
+use super::chunks::Chunks;
 use super::waiters::Waiters;
 use crate::driver::lock;
 use crate::wire::VarInt;
@@ -18,7 +18,7 @@ pub struct SendHalf {
 
 #[derive(Debug, Default)]
 struct SendState {
-    chunks: VecDeque<Bytes>,
+    chunks: Chunks,
     /// The last chunk, while small writes are still added to it.
     tail: BytesMut,
     /// Bytes accepted, or promised to a writer, and not acknowledged.
@@ -99,7 +99,7 @@ impl SendState {
 
     /// Drops what the task has not taken; returns the bytes to give back to the pool.
     fn discard(&mut self) -> u64 {
-        self.chunks = VecDeque::new();
+        self.chunks = Chunks::default();
         self.tail = BytesMut::new();
         std::mem::take(&mut self.used)
     }
@@ -107,7 +107,7 @@ impl SendState {
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
-            self.chunks.push_back(tail.freeze());
+            self.chunks.push(tail.freeze());
         }
     }
 }
@@ -149,7 +149,7 @@ impl SendHalf {
         let mut state = lock(&self.state);
         if state.refused().is_none() {
             state.seal_tail();
-            state.chunks.push_back(chunk);
+            state.chunks.push(chunk);
         }
     }
 
@@ -160,7 +160,7 @@ impl SendHalf {
             return Err(refused);
         }
         state.seal_tail();
-        state.chunks.push_back(chunk);
+        state.chunks.push(chunk);
         (state.end, state.end_is_news) = (Some(SendEnd::Fin), true);
         Ok(())
     }
@@ -212,6 +212,12 @@ impl SendHalf {
         state.end.is_none() && state.stopped.is_none()
     }
 
+    /// True if FIN was asked for, and the peer may not have everything yet.
+    pub fn is_finishing(&self) -> bool {
+        let state = lock(&self.state);
+        state.end == Some(SendEnd::Fin) && state.outcome().is_none()
+    }
+
     /// Asks for a priority among the streams of the connection.
     pub fn set_priority(&self, priority: i32) -> Result<(), Refused> {
         let mut state = lock(&self.state);
@@ -242,14 +248,10 @@ impl SendHalf {
     }
 
     /// For the task: moves all data to the end of `chunks`, and says what else is new.
-    pub fn take(&self, chunks: &mut VecDeque<Bytes>) -> SendNews {
+    pub fn take(&self, chunks: &mut Chunks) -> SendNews {
         let mut state = lock(&self.state);
         state.seal_tail();
-        if chunks.is_empty() {
-            std::mem::swap(chunks, &mut state.chunks);
-        } else {
-            chunks.append(&mut state.chunks);
-        }
+        chunks.append(&mut state.chunks);
         let end = if std::mem::take(&mut state.end_is_news) { state.end } else { None };
         SendNews { end, priority: state.priority.take() }
     }
@@ -323,9 +325,9 @@ mod tests {
     }
 
     fn contents(half: &SendHalf) -> (Vec<Bytes>, SendNews) {
-        let mut chunks = VecDeque::new();
+        let mut chunks = Chunks::default();
         let news = half.take(&mut chunks);
-        (chunks.into(), news)
+        (std::iter::from_fn(|| chunks.pop()).collect(), news)
     }
 
     #[test]
