@@ -172,9 +172,7 @@ impl SendMessage {
                     if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
                         return Poll::Ready(Err(error));
                     }
-                    let error = ready!(self.poll_stopped(cx));
-                    self.closed = true;
-                    return Poll::Ready(Err(error));
+                    return Poll::Ready(Err(ready!(self.poll_stopped(cx))));
                 }
             }
         }
@@ -184,7 +182,7 @@ impl SendMessage {
     /// Resolves when the peer takes no more of the stream.
     pub(crate) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
         match ready!(self.stream.poll_stopped(cx)) {
-            Ok(Some(code)) => Poll::Ready(StreamError::Stopped(code.into())),
+            Ok(Some(code)) => Poll::Ready(self.write_failed(gannet::WriteError::Stopped(code))),
             // Everything was acknowledged: nothing is left to be stopped.
             Ok(None) => Poll::Pending,
             Err(error) => Poll::Ready(self.lease.ended(error).into()),
@@ -264,16 +262,18 @@ impl SendMessage {
             }
             self.closed = last && self.writing.is_empty();
         }
-        if self.closed {
-            return Poll::Ready(Ok(()));
+        if !self.closed {
+            // Everything was taken before.
+            if let Err(error) = ready!(Pin::new(&mut self.stream).poll_shutdown(cx)) {
+                return Poll::Ready(Err(match error.downcast() {
+                    Ok(error) => self.write_failed(error),
+                    Err(_) => StreamError::Closed,
+                }));
+            }
+            self.closed = true;
         }
-        // Everything was taken before.
-        let finished = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
-        self.closed = true;
-        Poll::Ready(finished.map_err(|error| match error.downcast() {
-            Ok(error) => self.lease.write_failed(error),
-            Err(_) => StreamError::Closed,
-        }))
+        self.lease.message_sent();
+        Poll::Ready(Ok(()))
     }
 
     /// Hands to the stream what it has not taken yet.
@@ -302,7 +302,10 @@ impl SendMessage {
     }
 
     fn write_failed(&mut self, error: gannet::WriteError) -> StreamError {
-        self.closed = true;
+        let first = !std::mem::replace(&mut self.closed, true);
+        if first && matches!(error, gannet::WriteError::Stopped(_)) {
+            self.lease.exchange_cancelled();
+        }
         self.lease.write_failed(error)
     }
 

@@ -99,6 +99,9 @@ fn too_large(send: &mut SendMessage) -> bool {
 /// Ends an exchange that will not be one.
 fn give_up(send: &mut SendMessage, error: &StreamError) {
     tracing::debug!(%error, "no request");
+    if let StreamError::Reset(_) = error {
+        send.lease().exchange_cancelled();
+    }
     if let StreamError::Malformed(_) | StreamError::Incomplete = error
         && let Some(code) = error.code()
     {
