@@ -2,7 +2,7 @@
 
 mod options;
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -45,7 +45,8 @@ async fn main() -> Result<()> {
     if let Some(authority) = &authority {
         let ca = authority.path().display();
         say(&format!("development certificate for localhost; its authority, as long as this runs: {ca}"))?;
-        say(&format!("try: fetch --ca {ca} https://localhost:{}/", address.port()))?;
+        let (fetch, file) = (fetch_program(), some_file(&options.root));
+        say(&format!("try: {fetch} --ca {ca} https://localhost:{}/{file}", address.port()))?;
     }
     say(&format!("listening on {address}"))?;
 
@@ -62,6 +63,21 @@ fn save(authority: &str) -> Result<NamedTempFile> {
     let mut file = tempfile::Builder::new().prefix("gannet-ca-").suffix(".pem").tempfile()?;
     file.write_all(authority.as_bytes())?;
     Ok(file)
+}
+
+/// How to call `fetch`: it mostly stands beside this program.
+fn fetch_program() -> String {
+    let beside = std::env::current_exe().map(|exe| exe.with_file_name("fetch")).ok();
+    beside.filter(|fetch| fetch.is_file()).map_or_else(|| "fetch".into(), |fetch| fetch.display().to_string())
+}
+
+/// A file of the folder whose name can stand in a URL as it is; empty if there is none.
+fn some_file(root: &Path) -> String {
+    let plain =
+        |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    files.filter_map(|entry| entry.file_name().into_string().ok()).filter(plain).min().unwrap_or_default()
 }
 
 /// Scripts wait for these lines: each is written at once.
