@@ -1,6 +1,10 @@
 //! What needs a look behind the handles.
 
-use std::net::Ipv4Addr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
@@ -8,19 +12,26 @@ use rustls::RootCertStore;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::config::{ClientConfig, ServerConfig};
+use crate::net::{RecvMeta, Socket, SocketFuture, Transmit};
+use crate::packet::Buffer;
 use crate::{Connection, ConnectionError, Endpoint};
 
-fn endpoints() -> (Endpoint, Endpoint) {
+fn configs() -> (ClientConfig, ServerConfig) {
     let key = KeyPair::generate().unwrap();
     let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(cert.der().clone()).unwrap();
     let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
     let server = ServerConfig::with_single_cert(vec![cert.der().clone()], private, &[b"test"]).unwrap();
+    (ClientConfig::with_roots(roots, &[b"test"]).unwrap(), server)
+}
+
+fn endpoints() -> (Endpoint, Endpoint) {
     let addr = (Ipv4Addr::LOCALHOST, 0).into();
+    let (client_config, server_config) = configs();
     let client = Endpoint::client(addr).unwrap();
-    client.set_client_config(ClientConfig::with_roots(roots, &[b"test"]).unwrap());
-    (client, Endpoint::server(server, addr).unwrap())
+    client.set_client_config(client_config);
+    (client, Endpoint::server(server_config, addr).unwrap())
 }
 
 async fn connect(client: &Endpoint, server: &Endpoint) -> (Connection, Connection) {
@@ -103,4 +114,66 @@ async fn a_closed_connection_leaves_no_trace() {
         }
     })
     .await;
+}
+
+/// A socket that receives what the test hands in, and counts what is sent.
+#[derive(Debug)]
+struct Wire {
+    arrived: tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<(SocketAddr, Vec<u8>)>>,
+    sent: AtomicUsize,
+}
+
+impl Socket for Wire {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [Buffer],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut arrived = self.arrived.try_lock().unwrap();
+        let Some((remote, datagram)) = std::task::ready!(arrived.poll_recv(cx)) else { return Poll::Pending };
+        buffers[0].as_mut()[..datagram.len()].copy_from_slice(&datagram);
+        let (len, segment_size) = (datagram.len(), datagram.len());
+        meta[0] = RecvMeta { remote, len, segment_size, ..RecvMeta::default() };
+        Poll::Ready(Ok(1))
+    }
+
+    fn try_send(&self, _: &Transmit<'_>) -> io::Result<()> {
+        self.sent.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn writable(self: Arc<Self>) -> SocketFuture<io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok((Ipv4Addr::LOCALHOST, 1).into())
+    }
+}
+
+#[tokio::test]
+async fn port_zero_and_empty_datagrams_are_dropped_before_anything_looks_at_them() {
+    let (arrive, arrived) = tokio::sync::mpsc::unbounded_channel();
+    let wire = Arc::new(Wire { arrived: tokio::sync::Mutex::new(arrived), sent: AtomicUsize::new(0) });
+    let (_, server_config) = configs();
+    let endpoint = Endpoint::builder().server(server_config).socket(wire.clone()).unwrap();
+    // Of a version that nobody speaks: worth an answer, if it came from somewhere.
+    let mut datagram = vec![0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 3, 1, 2, 3, 2, 8, 9];
+    datagram.resize(1200, 0);
+    arrive.send(((Ipv4Addr::LOCALHOST, 0).into(), datagram.clone())).unwrap();
+    arrive.send(((Ipv4Addr::LOCALHOST, 9).into(), Vec::new())).unwrap();
+    let settled = |malformed: u64, sent: usize| {
+        let (endpoint, wire) = (&endpoint, &wire);
+        in_time(async move {
+            while endpoint.stats().malformed < malformed || wire.sent.load(Ordering::SeqCst) < sent {
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    settled(2, 0).await;
+    assert_eq!(wire.sent.load(Ordering::SeqCst), 0);
+    arrive.send(((Ipv4Addr::LOCALHOST, 9).into(), datagram)).unwrap();
+    settled(2, 1).await;
+    assert_eq!(endpoint.stats().malformed, 2);
 }
