@@ -73,8 +73,10 @@ fn fetch_program() -> String {
 
 /// A file of the folder whose name can stand in a URL as it is; empty if there is none.
 fn some_file(root: &Path) -> String {
-    let plain =
-        |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    let plain = |name: &String| {
+        let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        !name.starts_with('.') && name.bytes().all(unreserved)
+    };
     let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     files.filter_map(|entry| entry.file_name().into_string().ok()).filter(plain).min().unwrap_or_default()
