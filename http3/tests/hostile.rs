@@ -269,6 +269,49 @@ async fn what_is_unknown_is_ignored() {
     still_open(&quic).await;
 }
 
+/// A varint, taken off the front.
+fn varint(bytes: &mut &[u8]) -> u64 {
+    gannet::VarInt::decode(bytes).unwrap().into_inner()
+}
+
+fn is_reserved(value: u64) -> bool {
+    value >= 0x21 && (value - 0x21).is_multiple_of(0x1f)
+}
+
+#[tokio::test]
+async fn what_peers_have_to_ignore_is_sent() {
+    // covers: R9114-7.2.4.1-01 R9114-3.2-03 R9114-6.2.1-01
+    let (requests, quic) = client().await;
+    let request = tokio::spawn(requests.send_request(get("/")));
+    let (mut send, mut recv) = soon(quic.accept_bi()).await.unwrap();
+    let bytes = answer(&mut recv).await.unwrap();
+    let mut bytes = &bytes[..];
+    assert_eq!(varint(&mut bytes), 1, "HEADERS");
+    let length = varint(&mut bytes) as usize;
+    let mut bytes = &bytes[length..];
+    assert!(is_reserved(varint(&mut bytes)));
+    assert_eq!(varint(&mut bytes), bytes.len() as u64);
+    send.write_chunk(OK.into()).await.unwrap();
+    fin(&mut send);
+    soon(request).await.unwrap().unwrap();
+
+    let mut types = Vec::new();
+    for _ in 0..4 {
+        let mut stream = soon(quic.accept_uni()).await.unwrap();
+        let chunk = soon(stream.read_chunk(1000)).await.unwrap().unwrap();
+        let mut bytes = &chunk[..];
+        let ty = varint(&mut bytes);
+        if ty == 0 {
+            assert_eq!(varint(&mut bytes), 4, "SETTINGS");
+        }
+        types.push(if is_reserved(ty) { 0x21 } else { ty });
+        // Dropping a critical stream would stop it.
+        std::mem::forget(stream);
+    }
+    types.sort_unstable();
+    assert_eq!(types, [0, 2, 3, 0x21]);
+}
+
 #[tokio::test]
 async fn a_server_keeps_to_the_streams_of_servers() {
     // covers: R9114-6.1-03 R9114-4.6-02 R9114-7.2.6-01 R9114-7.2.7-03

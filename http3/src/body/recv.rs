@@ -107,14 +107,19 @@ impl RecvMessage {
         cx: &mut Context<'_>,
     ) -> Result<RecvBody, StreamError> {
         self.reader.head_done(content);
-        if self.reader.is_drained()
-            && let Poll::Ready(read) = self.poll_read(cx)
-        {
-            read?;
-        }
-        if self.reader.try_end().map_err(|fault| self.fault(fault))? {
-            self.open = false;
-            return Ok(RecvBody { message: None });
+        loop {
+            match self.reader.peek() {
+                Ok(Some(Event::End)) => {
+                    self.open = false;
+                    return Ok(RecvBody { message: None });
+                }
+                Ok(Some(_)) => break,
+                Ok(None) => match self.poll_read(cx) {
+                    Poll::Ready(read) => read?,
+                    Poll::Pending => break,
+                },
+                Err(fault) => return Err(self.fault(fault)),
+            }
         }
         Ok(RecvBody { message: Some(self) })
     }

@@ -12,8 +12,9 @@ use http_body::Body;
 
 use super::informational::OnInformational;
 use crate::body::{RecvBody, RecvMessage, SendMessage, content_length_of};
-use crate::connection::{Lease, Shared};
+use crate::connection::{Lease, Shared, random};
 use crate::error::{BoxError, Code, StreamError};
+use crate::proto::frame::encode_reserved;
 use crate::proto::headers::{self, encode_request};
 use crate::proto::request::Content;
 
@@ -120,7 +121,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let Prepared { frame, declared, mut response } = prepared?;
+    let Prepared { mut frame, declared, mut response } = prepared?;
     if lease.is_peer_going_away() {
         return Err(StreamError::GoingAway);
     }
@@ -130,6 +131,10 @@ where
         () = lease.peer_going_away() => return Err(StreamError::GoingAway),
     };
     let id = send.id().as_u64();
+    if id == 0 && lease.config.grease {
+        // Once is enough to keep servers used to frames that they do not know (RFC 9114 §7.2.8).
+        encode_reserved(random(), &mut frame);
+    }
     let mut send = SendMessage::new(send, lease.clone(), Code::H3_REQUEST_CANCELLED);
     send.head(frame, declared);
     let mut upload = if body.is_end_stream() {

@@ -24,6 +24,9 @@ use crate::qpack::encoder::Encoder;
 /// Bytes taken from a stream at once.
 const CHUNK: usize = 64 << 10;
 
+/// How long the peer has for its last acknowledgements.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Why a stream of the driver is done: the connection is failed for a violation, and has ended otherwise.
 enum Stop {
     Violation(Violation),
@@ -55,12 +58,9 @@ pub(crate) async fn drive(shared: &Shared) -> ConnectionError {
     }
 }
 
-/// Ends the connection when nothing is left to be done on it.
+/// Ends the connection when nothing is left to be done on it but to have the last messages acknowledged.
 pub(crate) async fn close(shared: &Shared) {
-    // What was sent last may have to be sent again; the peer closes first if it has got everything.
-    let patience = (shared.quic.rtt() * 3).clamp(Duration::from_millis(20), Duration::from_secs(1));
-    let _ = tokio::time::timeout(patience, shared.quic.closed()).await;
-    shared.quic.close(Code::H3_NO_ERROR.into(), b"");
+    shared.quic.close_gracefully(Code::H3_NO_ERROR.into(), b"", PATIENCE).await;
 }
 
 /// Opens our critical streams and watches over them.
@@ -235,6 +235,6 @@ fn read_failed(error: gannet::ReadError) -> Stop {
 }
 
 /// For reserved values, which need not be hard to guess.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

@@ -14,7 +14,7 @@
 mod driver;
 mod shared;
 
-pub(crate) use driver::{close, drive};
+pub(crate) use driver::{close, drive, random};
 pub(crate) use shared::{Lease, Shared};
 
 /// Settings of this end, the same for both roles.

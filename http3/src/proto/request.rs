@@ -125,6 +125,8 @@ pub(crate) struct MessageReader {
     /// What has arrived and was not read yet.
     input: Bytes,
     finished: bool,
+    /// What [`peek`](Self::peek) has found.
+    peeked: Option<Event>,
     frames: FrameDecoder,
     /// The side that reads: a server reads a request.
     side: Side,
@@ -140,6 +142,7 @@ impl MessageReader {
         Self {
             input: Bytes::new(),
             finished: false,
+            peeked: None,
             frames: FrameDecoder::request(side, max_section),
             side,
             phase: Phase::Head,
@@ -159,19 +162,6 @@ impl MessageReader {
         self.finished = true;
     }
 
-    /// Whether only the end is left to be told, and is in order.
-    pub(crate) fn try_end(&mut self) -> Result<bool, Fault> {
-        if self.finished && self.input.is_empty() && self.phase != Phase::Ended {
-            self.end()?;
-        }
-        Ok(self.phase == Phase::Ended)
-    }
-
-    /// Whether [`next`](Self::next) has nothing to tell without more bytes.
-    pub(crate) fn is_drained(&self) -> bool {
-        self.input.is_empty() && !self.finished
-    }
-
     /// The head was that of an interim response; another one follows.
     pub(crate) fn interim(&mut self) -> Result<(), Fault> {
         self.phase = Phase::Head;
@@ -185,15 +175,31 @@ impl MessageReader {
 
     /// Bytes of content not yet handed out, where that is known.
     pub(crate) fn remaining(&self) -> Option<u64> {
+        let peeked = if let Some(Event::Data(data)) = &self.peeked { data.len() as u64 } else { 0 };
         match self.phase {
-            Phase::Content(Content::Exactly(length)) => Some(length.saturating_sub(self.received)),
-            Phase::Content(Content::Forbidden) | Phase::Trailed | Phase::Ended => Some(0),
+            Phase::Content(Content::Exactly(length)) => Some(length.saturating_sub(self.received) + peeked),
+            Phase::Content(Content::Forbidden) | Phase::Trailed | Phase::Ended => Some(peeked),
             _ => None,
         }
     }
 
+    /// Looks at the next event without taking it; `None` if more bytes are needed.
+    pub(crate) fn peek(&mut self) -> Result<Option<&Event>, Fault> {
+        if self.peeked.is_none() {
+            self.peeked = self.read()?;
+        }
+        Ok(self.peeked.as_ref())
+    }
+
     /// The next event; `None` if more bytes are needed.
     pub(crate) fn next(&mut self) -> Result<Option<Event>, Fault> {
+        match self.peeked.take() {
+            Some(event) => Ok(Some(event)),
+            None => self.read(),
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Event>, Fault> {
         while self.phase != Phase::Ended {
             let Some(frame) = self.frames.next(&mut self.input)? else {
                 if !self.finished {

@@ -110,6 +110,25 @@ fn a_whole_message_arrives_however_it_is_cut() {
 }
 
 #[test]
+fn what_is_peeked_is_still_to_come() {
+    let stream = encode(&[Headers(b"head"), Reserved(1), Data(b""), Data(b"12345678")]);
+    let mut reader = MessageReader::new(Side::Server, 1000);
+    reader.push(stream.into());
+    assert_eq!(reader.next(), Ok(Some(head(b"head"))));
+    reader.head_done(Content::Exactly(8));
+    assert_eq!(reader.remaining(), Some(8));
+    for _ in 0..2 {
+        assert_eq!(reader.peek(), Ok(Some(&data(b"12345678"))));
+        assert_eq!(reader.remaining(), Some(8));
+    }
+    assert_eq!(reader.next(), Ok(Some(data(b"12345678"))));
+    assert_eq!(reader.remaining(), Some(0));
+    assert_eq!(reader.peek(), Ok(None));
+    reader.finish();
+    assert_eq!(reader.peek(), Ok(Some(&Event::End)));
+}
+
+#[test]
 fn interim_responses_come_before_the_final_one() {
     let stream = encode(&[Headers(b"100"), Headers(b"103"), Headers(b"200"), Data(b"x")]);
     let (events, fault) = read(Side::Client, &[None, None, Some(Content::Unknown)], &stream, 4);
