@@ -163,3 +163,18 @@ async fn what_has_arrived_can_be_read_after_the_connection_is_over() {
     assert_eq!(recv.read_to_end(100).await.unwrap(), b"last words");
     assert!(server.accept_uni().await.is_err() && server.open_uni().await.is_err());
 }
+
+/// More than is handed over at a time waits in the protocol; the peer's close must not take it along.
+#[tokio::test]
+async fn what_was_acknowledged_is_readable_after_the_peer_has_closed() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = pair.connect().await;
+    let data = pattern(4_000_000);
+    let (mut send, _) = server.open_bi().await.unwrap();
+    send.write_all(&data).await.unwrap();
+    in_time(send.finish()).await.unwrap();
+    server.close(VarInt::from_u32(1), b"done");
+    in_time(client.closed()).await;
+    let (_, mut recv) = in_time(client.accept_bi()).await.unwrap();
+    assert!(in_time(recv.read_to_end(data.len())).await.unwrap() == data);
+}

@@ -26,16 +26,20 @@ pub struct Waiting {
 impl Waiting {
     /// Moves what has come meanwhile to the first Initial.
     pub fn absorb(&mut self) {
-        let mut bursts = std::collections::VecDeque::new();
-        self.inbox.take(&mut bursts, 0);
-        let weight: usize = bursts.iter().map(super::inbox::weight).sum();
-        for burst in bursts {
-            if !self.incoming.absorb(burst) {
-                let remote = self.incoming.path().remote;
-                tracing::debug!(%remote, "more datagrams before the decision than are kept");
+        let (mut bursts, mut processed) = (std::collections::VecDeque::new(), 0);
+        loop {
+            self.inbox.take(&mut bursts, std::mem::take(&mut processed));
+            if bursts.is_empty() {
+                return;
+            }
+            for burst in bursts.drain(..) {
+                processed += super::inbox::weight(&burst);
+                if !self.incoming.absorb(burst) {
+                    let remote = self.incoming.path().remote;
+                    tracing::debug!(%remote, "more datagrams before the decision than are kept");
+                }
             }
         }
-        self.inbox.take(&mut std::collections::VecDeque::new(), weight);
     }
 
     /// Makes a connection of it.
@@ -85,6 +89,8 @@ impl Waiting {
         let Self { incoming, inbox } = self;
         endpoint.routes.remove_initial(&inbox, incoming.path().remote, incoming.dcid());
         inbox.close();
+        // It may have been the last thing that the endpoint's task was there for.
+        endpoint.signal.set();
     }
 }
 

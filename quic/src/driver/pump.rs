@@ -141,7 +141,7 @@ impl ConnectionTask {
                 if let Some(entry) = self.ending.streams.get_mut(&id) {
                     entry.full = false;
                 }
-                self.deliver(id);
+                self.deliver(id, MAX_CHUNKS);
             }
         }
     }
@@ -286,7 +286,8 @@ impl ConnectionTask {
             Event::Stream(event) => self.on_stream_event(event),
             Event::Closed(error) => {
                 self.over = true;
-                shared.mark_closed(error);
+                self.deliver_rest();
+                self.ending.shared.mark_closed(error);
             }
         }
     }
@@ -302,7 +303,7 @@ impl ConnectionTask {
                 // The limit on the peer's streams bounds the queue.
                 drop(shared.accepted[id.dir().index()].push(stream));
             }
-            StreamEvent::Readable(id) => self.deliver(id),
+            StreamEvent::Readable(id) => self.deliver(id, MAX_CHUNKS),
             StreamEvent::Acked { id, bytes } => {
                 if let Some(entry) = self.ending.streams.get(&id) {
                     shared.pool.release(entry.stream.send.on_acked(bytes, shared.stream_send_budget));
@@ -324,12 +325,24 @@ impl ConnectionTask {
         }
     }
 
-    /// Hands what can be read of a stream to the application, unless that has enough.
-    fn deliver(&mut self, id: StreamId) {
+    /// The protocol goes, and what the application has not had for want of room must not go with it.
+    fn deliver_rest(&mut self) {
+        let full: Vec<StreamId> =
+            self.ending.streams.iter().filter(|(_, entry)| entry.full).map(|(id, _)| *id).collect();
+        for id in full {
+            if let Some(entry) = self.ending.streams.get_mut(&id) {
+                entry.full = false;
+            }
+            self.deliver(id, usize::MAX);
+        }
+    }
+
+    /// Hands up to `limit` pieces that can be read of a stream to the application, unless that has enough.
+    fn deliver(&mut self, id: StreamId, limit: usize) {
         let Some(entry) = self.ending.streams.get_mut(&id).filter(|entry| !entry.full) else { return };
         let (streams, chunks) = (self.connection.streams(), &mut self.scratch.chunks);
         let mut end = None;
-        while end.is_none() && chunks.len() < MAX_CHUNKS {
+        while end.is_none() && chunks.len() < limit {
             match streams.read(id) {
                 Some(RecvChunk::Data(chunk)) => chunks.push(chunk),
                 Some(RecvChunk::Finished) => end = Some(RecvEnd::Fin),

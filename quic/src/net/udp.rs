@@ -264,19 +264,10 @@ pub(crate) fn is_too_long(error: &io::Error) -> bool {
     quinn_udp::is_msg_size_err(error)
 }
 
-/// Errors of receiving after which receiving goes on.
+/// Errors of receiving after which receiving goes on: nearly all. A forged ICMP message can make the system report many
+/// kinds of error for a packet that was sent; only the use of a socket that cannot receive is the end.
 fn is_transient(error: &io::Error) -> bool {
-    is_unreachable(error.kind())
-        || quinn_udp::is_msg_size_err(error)
-        || matches!(
-            error.kind(),
-            io::ErrorKind::PermissionDenied
-                | io::ErrorKind::Interrupted
-                | io::ErrorKind::OutOfMemory
-                | io::ErrorKind::NetworkDown
-                | io::ErrorKind::TimedOut
-                | io::ErrorKind::Other
-        )
+    !matches!(error.kind(), io::ErrorKind::InvalidInput)
 }
 
 #[cfg(test)]

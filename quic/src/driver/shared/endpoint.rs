@@ -161,6 +161,7 @@ impl Endpoint {
         remote: SocketAddr,
         server_name: &str,
     ) -> Result<ConnectionRef, ConnectError> {
+        let remote = comparable(remote);
         if remote.port() == 0 || remote.ip().is_unspecified() {
             return Err(ConnectError::InvalidRemoteAddress(remote));
         }
@@ -310,10 +311,24 @@ impl Endpoint {
         };
         for connection in connections {
             connection.mark_closed(ConnectionError::TaskLost);
-            connection.close(VarInt::default(), Bytes::new());
+            connection.command(|commands| commands.abandoned = true);
         }
         drop(self.incoming.close());
         self.routes.inboxes().iter().for_each(|inbox| inbox.close());
+    }
+}
+
+/// The address as it will stand on what comes back: without a flow label, and IPv4 as such.
+fn comparable(remote: SocketAddr) -> SocketAddr {
+    match remote {
+        SocketAddr::V4(_) => remote,
+        SocketAddr::V6(mut v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => (v4, v6.port()).into(),
+            None => {
+                v6.set_flowinfo(0);
+                v6.into()
+            }
+        },
     }
 }
 

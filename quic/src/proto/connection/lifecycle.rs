@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Connection;
 use crate::error::ConnectionError;
 use crate::packet::{Level, TransportError, TransportErrorCode as Code};
-use crate::proto::{Event, Tombstone};
+use crate::proto::Tombstone;
 use crate::wire::VarInt;
 use crate::wire::frame::{CloseError, ConnectionClose};
 
@@ -38,6 +38,11 @@ impl Lifecycle {
     /// True until the connection is closed by either end, reset or timed out.
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Open)
+    }
+
+    /// True if it was not this end that ended it.
+    pub fn is_draining(&self) -> bool {
+        matches!(self, Self::Ended { draining: true, .. })
     }
 
     /// True if a CONNECTION_CLOSE waits to be sent.
@@ -128,7 +133,7 @@ impl Connection {
         let to_send = close.is_some();
         self.lifecycle = Lifecycle::Ended { close, reason, to_send, draining, sealed: None, until };
         self.remote_cids.release(self.path.tuple.remote, &mut self.outbox.routes);
-        self.outbox.events.push_back(Event::Closed(error));
+        self.outbox.closed = Some(error);
     }
 
     /// What must be kept after the end, so that late datagrams of the peer are answered or swallowed.

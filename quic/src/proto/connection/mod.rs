@@ -37,6 +37,7 @@ use super::streams::Streams;
 use super::transmit::FrameCounts;
 use super::{Event, Output, RouteChange};
 use crate::config::TransportConfig;
+use crate::error::ConnectionError;
 use crate::packet::{Rng, Side, SpaceId, TxBatch};
 
 /// A QUIC connection without input or output; see [the contract](super).
@@ -72,6 +73,8 @@ pub struct Connection {
 pub(in crate::proto) struct Outbox {
     pub routes: VecDeque<RouteChange>,
     pub events: VecDeque<Event>,
+    /// Why the connection is over, until that is told: the last event.
+    pub closed: Option<ConnectionError>,
 }
 
 impl Connection {
@@ -103,8 +106,13 @@ impl Connection {
         if let Some(event) = self.outbox.events.pop_front() {
             return Some(Output::Event(event));
         }
-        let event = if self.lifecycle.is_open() { self.streams.poll_event() } else { None };
-        event.map(|event| Output::Event(Event::Stream(event)))
+        // What arrived before the peer's end is told before that.
+        let hears =
+            self.lifecycle.is_open() || (self.lifecycle.is_draining() && self.outbox.closed.is_some());
+        if hears && let Some(event) = self.streams.poll_event() {
+            return Some(Output::Event(Event::Stream(event)));
+        }
+        self.outbox.closed.take().map(|error| Output::Event(Event::Closed(error)))
     }
 
     /// The streams: what the application does with them.

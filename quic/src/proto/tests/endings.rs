@@ -8,7 +8,8 @@ use super::pair::{Pair, Setup};
 use crate::config::TransportConfig;
 use crate::crypto::ResetKey;
 use crate::error::{ClosedBy, ConnectionError};
-use crate::packet::{Burst, ResetToken, Rng, TransportErrorCode as Code};
+use crate::packet::{Burst, Dir, ResetToken, Rng, Side, StreamId, TransportErrorCode as Code};
+use crate::proto::streams::StreamEvent;
 use crate::proto::{Event, RouteChange, endpoint};
 use crate::wire::VarInt;
 
@@ -43,6 +44,29 @@ fn an_application_close_is_told_and_leaves_a_tombstone() {
     assert!(pair.server().connection.tombstone().unwrap().close.is_none(), "who drains answers nothing");
     let closes = |events: &[Event]| events.iter().filter(|e| matches!(e, Event::Closed(_))).count();
     assert_eq!((closes(&pair.client.events), closes(&pair.server().events)), (1, 1));
+}
+
+/// Whoever closes with the last byte in hand still acknowledges it, and the other end hears of that before the end.
+#[test]
+fn a_close_acknowledges_what_arrived_and_comes_after_it() {
+    let mut pair = connected();
+    let id = StreamId::new(Side::Server, Dir::Uni, 0);
+    pair.server().connection.streams().write(id, Bytes::from_static(b"all there is"));
+    pair.server().connection.streams().finish(id);
+    pair.run_for(9 * MS);
+    assert!(pair.client.received.is_empty());
+    let datagrams = pair.client.inbox.drain(..).collect::<Vec<_>>();
+    assert_eq!(datagrams.len(), 1);
+    let path = pair.client.connection.path();
+    for (_, datagram) in datagrams {
+        pair.client.connection.handle_burst(pair.now, Burst::single(pair.now, path, None, datagram));
+    }
+    pair.client.connection.close(pair.now, VarInt::from_u32(0), Bytes::new());
+    pair.run_for(50 * MS);
+    let events = &pair.server().events;
+    let finished = events.iter().position(|e| matches!(e, Event::Stream(StreamEvent::Finished(_))));
+    let closed = events.iter().position(|e| matches!(e, Event::Closed(_)));
+    assert!(finished.is_some() && finished < closed, "{events:?}");
 }
 
 // covers: R9000-10.2.3-05

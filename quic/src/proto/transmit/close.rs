@@ -11,9 +11,13 @@ use super::profile::level_of;
 use super::write::FrameCounts;
 use crate::packet::{MIN_DATAGRAM_SIZE, SpaceId, TxBatch, TxMeta};
 use crate::proto::connection::Connection;
+use crate::wire::frame::EncodeFrame as _;
 
 /// How much of the reason is told, bytes: the close fits one datagram at all levels together.
 const MAX_CLOSE_FRAME: usize = 256;
+
+/// An ACK frame goes along if this much room is left besides, bytes.
+const MAX_ACK_FRAME: usize = 600;
 
 impl Connection {
     pub(super) fn transmit_close(&mut self, now: Instant, batch: &mut TxBatch) {
@@ -63,7 +67,14 @@ impl Connection {
     ) -> Option<OpenPacket> {
         let mut frame = self.lifecycle.close_frame(level_of(space))?;
         frame.truncate(MAX_CLOSE_FRAME.min(end.saturating_sub(buf.len() + TAG_LEN)));
-        self.write_packet_with(round, buf, end, space, |_, writer| {
+        // The peer may wait for the acknowledgment of what it finished; there will be no other packet to tell it.
+        let now = round.now;
+        let ack = self.spaces[space.index()].received.can_ack();
+        let room = frame.size() + TAG_LEN;
+        self.write_packet_with(round, buf, end, space, |connection, writer| {
+            if ack && writer.remaining() > room + MAX_ACK_FRAME {
+                connection.write_frames(now, writer, space, true, false);
+            }
             writer.frame(&frame, None);
         })
     }
