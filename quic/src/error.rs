@@ -46,7 +46,7 @@ pub enum ConnectionError {
         error: TransportError,
     },
     /// The peer's application closed the connection (CONNECTION_CLOSE of type 0x1d).
-    #[error("closed by the peer's application: code {code}{}{}", if reason.is_empty() { "" } else { ": " }, String::from_utf8_lossy(reason))]
+    #[error("closed by the peer's application: code {code}{}{}", if reason.is_empty() { "" } else { ": " }, reason.escape_ascii())]
     Application {
         /// The application's code.
         code: VarInt,

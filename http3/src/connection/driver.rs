@@ -47,9 +47,11 @@ impl From<gannet::ConnectionError> for Stop {
 
 /// Runs until the connection has ended, and tells why. The peer's breaches of the protocol are answered by then.
 pub(crate) async fn drive(shared: &Shared) -> ConnectionError {
+    // They end with this function, when the connection is closed already: the end of a critical stream is an error.
+    let (own, peer) = (std::pin::pin!(own_streams(shared)), std::pin::pin!(peer_streams(shared)));
     let stop = tokio::select! {
-        stop = own_streams(shared) => stop,
-        stop = peer_streams(shared) => stop,
+        stop = own => stop,
+        stop = peer => stop,
         error = shared.quic.closed() => Stop::Ended(error),
     };
     match stop {

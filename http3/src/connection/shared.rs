@@ -136,7 +136,12 @@ impl Shared {
 
     /// What our control stream has to say.
     pub(crate) fn goaways(&self) -> watch::Receiver<u64> {
-        self.goaway.subscribe()
+        let mut goaways = self.goaway.subscribe();
+        // Somebody may have asked before the driver ran.
+        if *goaways.borrow() != NONE {
+            goaways.mark_changed();
+        }
+        goaways
     }
 
     /// A message was sent to its end.

@@ -19,7 +19,7 @@ pub enum ConnectionError {
         reason: &'static str,
     },
     /// The peer closed the connection. With [`Code::H3_NO_ERROR`] that is the ordinary end.
-    #[error("closed by the peer: {code}{}{}", if reason.is_empty() { "" } else { ": " }, String::from_utf8_lossy(reason))]
+    #[error("closed by the peer: {code}{}{}", if reason.is_empty() { "" } else { ": " }, reason.escape_ascii())]
     ClosedByPeer {
         /// Why; unknown codes mean [`Code::H3_NO_ERROR`].
         code: Code,

@@ -76,7 +76,10 @@ fn hand_out(
     let request = head.message;
     let content = Content::of_request(request.method(), head.content_length);
     let mut body = recv.into_body(content, cx)?;
-    let awaits_continue = request.headers().get(EXPECT).is_some_and(|value| value == "100-continue");
+    let awaits_continue = request
+        .headers()
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     send.set_link(body.link(awaits_continue));
     send.set_abandoned(Code::H3_REQUEST_CANCELLED);
     let answer = Answer::to(request.method());
