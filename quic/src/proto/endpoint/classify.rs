@@ -69,7 +69,7 @@ fn unsupported(datagram: &[u8], version: u32, dcid: &ConnectionId, scid: &Connec
 mod tests {
     use super::*;
 
-    // covers: R9000-14.1-05
+    // covers: R9000-14.1-03
     #[test]
     fn only_a_full_datagram_begins_a_connection_or_is_answered() {
         let mut datagram = vec![0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0x44, 0x00];
