@@ -104,7 +104,7 @@ impl Connection {
             pto_count: self.recovery.pto_count(),
             ecn_capable: self.path.cc.ecn.is_capable(),
             rtt: self.rtt(),
-            mtu: self.path.mtu,
+            mtu: self.path.mtu.current().into(),
             ..self.stats
         }
     }

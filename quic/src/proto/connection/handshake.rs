@@ -230,8 +230,7 @@ impl Connection {
             let remote = self.path.tuple.remote;
             self.remote_cids.on_new(1, 0, id, token, remote, &mut self.outbox.routes)?;
         }
-        let largest = usize::try_from(params.max_udp_payload_size).unwrap_or(usize::MAX);
-        self.path.limit_mtu(largest);
+        self.path.limit_mtu(params.max_udp_payload_size);
         self.handshake.peer_params = Some(params);
         Ok(())
     }

@@ -1,6 +1,10 @@
 //! One network path: the address, its validation, and how fast it may be used.
 
-use crate::packet::{FourTuple, MIN_DATAGRAM_SIZE};
+mod mtu;
+
+pub use mtu::MtuDiscovery;
+
+use crate::packet::FourTuple;
 use crate::proto::recovery::PathCc;
 
 /// A server sends at most this many times what it received before the address is validated (RFC 9000 §8.1).
@@ -15,22 +19,22 @@ pub struct Path {
     pub validated: bool,
     /// Round-trip time, congestion window, pacer.
     pub cc: PathCc,
-    /// The largest datagram to send, bytes.
-    pub mtu: usize,
+    /// How large datagrams may be.
+    pub mtu: MtuDiscovery,
     received: u64,
     sent: u64,
 }
 
 impl Path {
     /// A path that nothing was sent on yet.
-    pub fn new(tuple: FourTuple, validated: bool, mtu: usize, cc: PathCc) -> Self {
-        Self { tuple, validated, cc, mtu: mtu.max(MIN_DATAGRAM_SIZE), received: 0, sent: 0 }
+    pub fn new(tuple: FourTuple, validated: bool, mtu: MtuDiscovery, cc: PathCc) -> Self {
+        Self { tuple, validated, cc, mtu, received: 0, sent: 0 }
     }
 
     /// The peer takes no larger datagrams than this.
-    pub fn limit_mtu(&mut self, largest: usize) {
-        self.mtu = self.mtu.min(largest).max(MIN_DATAGRAM_SIZE);
-        self.cc.set_max_datagram_size(u16::try_from(self.mtu).unwrap_or(u16::MAX));
+    pub fn limit_mtu(&mut self, largest: u64) {
+        self.mtu.limit(largest);
+        self.cc.set_max_datagram_size(self.mtu.current());
     }
 
     /// Counts bytes received from the address, which raise what may be sent there.

@@ -32,7 +32,7 @@ impl Connection {
         let mut allowance = None;
         loop {
             let budget = usize::try_from(self.path.amplification_budget()).unwrap_or(usize::MAX);
-            let size = self.path.mtu.min(budget);
+            let size = budget.min(self.path.mtu.current().into());
             let Some(room) = batch.room(meta, size) else { break };
             let Some(profile) = self.send_profile(now, room, &mut allowance) else { break };
             let len = self.write_datagram(&mut round, batch, room, profile);
