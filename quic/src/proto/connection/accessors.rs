@@ -25,7 +25,7 @@ impl Connection {
     /// The socket and both addresses in use.
     #[must_use]
     pub fn path(&self) -> FourTuple {
-        self.path.tuple
+        self.paths.active.tuple
     }
 
     /// True once the TLS handshake is complete on this end.
@@ -68,13 +68,13 @@ impl Connection {
     /// The smoothed round-trip time.
     #[must_use]
     pub fn rtt(&self) -> Duration {
-        self.path.cc.rtt.smoothed()
+        self.paths.active.cc.rtt.smoothed()
     }
 
     /// The congestion window, bytes.
     #[must_use]
     pub fn congestion_window(&self) -> u64 {
-        self.path.cc.window()
+        self.paths.active.cc.window()
     }
 
     /// The idle timeout in force; `None` if there is none (RFC 9000 §10.1).
@@ -99,12 +99,12 @@ impl Connection {
             bytes_lost: recovery.bytes_lost,
             probe_timeouts: recovery.probe_timeouts,
             congestion_events: recovery.congestion_events,
-            congestion_window: self.path.cc.window(),
-            bytes_in_flight: self.path.cc.in_flight(),
+            congestion_window: self.paths.active.cc.window(),
+            bytes_in_flight: self.paths.active.cc.in_flight(),
             pto_count: self.recovery.pto_count(),
-            ecn_capable: self.path.cc.ecn.is_capable(),
+            ecn_capable: self.paths.active.cc.ecn.is_capable(),
             rtt: self.rtt(),
-            mtu: self.path.mtu.current().into(),
+            mtu: self.paths.active.mtu.current().into(),
             ..self.stats
         }
     }

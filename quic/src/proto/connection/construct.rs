@@ -15,7 +15,7 @@ use crate::crypto::{ResetKey, initial_keys};
 use crate::packet::{ConnectionId, FourTuple, Rng, Side, SpaceId};
 use crate::proto::cids::{LocalCids, RemoteCids};
 use crate::proto::endpoint::Incoming;
-use crate::proto::path::{MtuDiscovery, Path};
+use crate::proto::path::{MtuDiscovery, Path, Paths};
 use crate::proto::receive::Parked;
 use crate::proto::recovery::{Fates, PathCc, Recovery};
 use crate::proto::space::Space;
@@ -172,7 +172,7 @@ impl Connection {
             spaces: SpaceId::ALL.map(|id| Space::new(id, config.max_ack_delay)),
             recovery: Recovery::default(),
             fates: Fates::default(),
-            path: Path::new(new.path, new.validated, MtuDiscovery::new(&config), cc),
+            paths: Paths::new(Path::new(new.path, new.validated, MtuDiscovery::new(&config), cc)),
             streams: Streams::new(new.side, stream_limits(&config)),
             local_cids,
             remote_cids: RemoteCids::new(new.dcid, config.active_connection_id_limit),

@@ -221,16 +221,16 @@ impl Connection {
         });
         self.idle.negotiate(params.max_idle_timeout);
         if let Some(token) = params.stateless_reset_token {
-            let remote = self.path.tuple.remote;
+            let remote = self.paths.active.tuple.remote;
             self.remote_cids.set_initial_token(token, remote, &mut self.outbox.routes);
         }
         if let Some(preferred) = params.preferred_address {
             // We do not move there, yet the ID is one of the peer's (RFC 9000 §5.1.1).
             let (id, token) = (preferred.connection_id, preferred.stateless_reset_token);
-            let remote = self.path.tuple.remote;
+            let remote = self.paths.active.tuple.remote;
             self.remote_cids.on_new(1, 0, id, token, remote, &mut self.outbox.routes)?;
         }
-        self.path.limit_mtu(params.max_udp_payload_size);
+        self.paths.active.limit_mtu(params.max_udp_payload_size);
         self.handshake.peer_params = Some(params);
         Ok(())
     }
@@ -272,6 +272,6 @@ impl Connection {
         self.pending.set_probes(space, 0);
         *self.handshake.crypto(space) = CryptoSend::default();
         *self.handshake.recv(space) = CryptoRecv::default();
-        self.recovery.discard_space(now, &mut self.spaces[space.index()], &mut self.path.cc);
+        self.recovery.discard_space(now, &mut self.spaces[space.index()], &mut self.paths.active.cc);
     }
 }

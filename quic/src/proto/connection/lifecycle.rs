@@ -132,7 +132,7 @@ impl Connection {
         let until = now + 3 * self.pto();
         let to_send = close.is_some();
         self.lifecycle = Lifecycle::Ended { close, reason, to_send, draining, sealed: None, until };
-        self.remote_cids.release(self.path.tuple.remote, &mut self.outbox.routes);
+        self.remote_cids.release(self.paths.active.tuple.remote, &mut self.outbox.routes);
         self.outbox.closed = Some(error);
     }
 
@@ -141,11 +141,11 @@ impl Connection {
     /// `None` while the connection is open, and when nothing of it needs to be remembered.
     pub fn tombstone(&self) -> Option<Tombstone> {
         let Lifecycle::Ended { sealed, until, .. } = &self.lifecycle else { return None };
-        Some(Tombstone { close: sealed.clone(), path: self.path.tuple, until: *until })
+        Some(Tombstone { close: sealed.clone(), path: self.paths.active.tuple, until: *until })
     }
 
     /// The probe timeout of application data, without backoff.
     pub(in crate::proto) fn pto(&self) -> Duration {
-        self.path.cc.rtt.pto() + self.handshake.peer_max_ack_delay()
+        self.paths.active.cc.rtt.pto() + self.handshake.peer_max_ack_delay()
     }
 }

@@ -29,7 +29,7 @@ use self::key_ring::KeyRing;
 use self::lifecycle::Lifecycle;
 use self::pending::Pending;
 use super::cids::{LocalCids, RemoteCids};
-use super::path::Path;
+use super::path::Paths;
 use super::receive::Parked;
 use super::recovery::{Fates, Recovery};
 use super::space::Space;
@@ -54,7 +54,7 @@ pub struct Connection {
     pub(in crate::proto) recovery: Recovery,
     /// Kept so that no ACK allocates.
     pub(in crate::proto) fates: Fates,
-    pub(in crate::proto) path: Path,
+    pub(in crate::proto) paths: Paths,
     pub(in crate::proto) streams: Streams,
     pub(in crate::proto) local_cids: LocalCids,
     pub(in crate::proto) remote_cids: RemoteCids,

@@ -1,11 +1,6 @@
 //! What must be told to the peer once and has no other owner.
 
-use std::collections::VecDeque;
-
 use crate::packet::{PacketNumber, SpaceId};
-
-/// A peer that sends more challenges than we answer gets the newest ones answered.
-const MAX_PATH_RESPONSES: usize = 4;
 
 /// Frames that wait for the next 1-RTT packet, and probes.
 #[derive(Debug, Default)]
@@ -16,8 +11,6 @@ pub struct Pending {
     pub ping: bool,
     /// The 1-RTT packet number that is left out next; 0 before it is drawn.
     pub skip_at: PacketNumber,
-    /// Answers to PATH_CHALLENGE; not repeated when lost (RFC 9000 §13.3).
-    path_responses: VecDeque<[u8; 8]>,
     /// Ack-eliciting packets that a probe timeout asks for, per packet number space.
     probes: [u8; 3],
 }
@@ -43,23 +36,5 @@ impl Pending {
     /// True if any space owes a probe.
     pub fn any_probes(&self) -> bool {
         self.probes != [0; 3]
-    }
-
-    /// Queues the answer to a challenge; the oldest of too many is dropped.
-    pub fn push_path_response(&mut self, data: [u8; 8]) {
-        if self.path_responses.len() == MAX_PATH_RESPONSES {
-            self.path_responses.pop_front();
-        }
-        self.path_responses.push_back(data);
-    }
-
-    /// The next answer.
-    pub fn path_response(&self) -> Option<[u8; 8]> {
-        self.path_responses.front().copied()
-    }
-
-    /// That answer is in a packet.
-    pub fn path_response_sent(&mut self) {
-        self.path_responses.pop_front();
     }
 }

@@ -21,7 +21,7 @@ impl Connection {
             self.idle.deadline(self.pto()),
             self.keep_alive_at(),
             self.reminder_at(),
-            self.recovery.deadline(&self.spaces, &self.path.cc, self.pto_context()),
+            self.recovery.deadline(&self.spaces, &self.paths.active.cc, self.pto_context()),
             self.local_cids.deadline(),
             self.ack_deadline().filter(|_| can_send),
             self.pacing_deadline(now).filter(|_| can_send),
@@ -63,7 +63,7 @@ impl Connection {
 
     /// When the pacer lets out what waits for it.
     fn pacing_deadline(&self, now: Instant) -> Option<Instant> {
-        let at = self.path.cc.paced_until(now)?;
+        let at = self.paths.active.cc.paced_until(now)?;
         self.wants_to_send_eliciting().then_some(at)
     }
 
@@ -97,8 +97,13 @@ impl Connection {
 
     fn on_recovery_timeout(&mut self, now: Instant) {
         let context = self.pto_context();
-        let outcome =
-            self.recovery.on_timeout(now, &mut self.spaces, &mut self.path.cc, context, &mut self.fates);
+        let outcome = self.recovery.on_timeout(
+            now,
+            &mut self.spaces,
+            &mut self.paths.active.cc,
+            context,
+            &mut self.fates,
+        );
         match outcome {
             TimeoutOutcome::Nothing => {}
             TimeoutOutcome::Lost { space } => self.run_fates(space),
@@ -127,7 +132,7 @@ impl Connection {
     pub(in crate::proto) fn resend_flights(&mut self, now: Instant) {
         let space = &self.spaces[SpaceId::Initial.index()];
         let overdue = space.sent.has_ack_eliciting_in_flight()
-            && space.last_ack_eliciting.is_some_and(|at| now >= at + self.path.cc.rtt.smoothed());
+            && space.last_ack_eliciting.is_some_and(|at| now >= at + self.paths.active.cc.rtt.smoothed());
         if self.side.is_server() && overdue && self.handshake.may_hurry() {
             self.resend_oldest(SpaceId::Initial, 2);
             self.resend_oldest(SpaceId::Handshake, 2);

@@ -1,8 +1,12 @@
 //! One network path: the address, its validation, and how fast it may be used.
 
 mod mtu;
+mod paths;
+mod responses;
 
 pub use mtu::MtuDiscovery;
+pub use paths::Paths;
+pub use responses::PathResponses;
 
 use crate::packet::FourTuple;
 use crate::proto::recovery::PathCc;
@@ -21,6 +25,8 @@ pub struct Path {
     pub cc: PathCc,
     /// How large datagrams may be.
     pub mtu: MtuDiscovery,
+    /// What the peer asked on it.
+    pub responses: PathResponses,
     received: u64,
     sent: u64,
 }
@@ -28,7 +34,7 @@ pub struct Path {
 impl Path {
     /// A path that nothing was sent on yet.
     pub fn new(tuple: FourTuple, validated: bool, mtu: MtuDiscovery, cc: PathCc) -> Self {
-        Self { tuple, validated, cc, mtu, received: 0, sent: 0 }
+        Self { tuple, validated, cc, mtu, responses: PathResponses::default(), received: 0, sent: 0 }
     }
 
     /// The peer takes no larger datagrams than this.

@@ -35,8 +35,8 @@ impl Connection {
         let len = burst.buffer.as_ref().len();
         self.stats.datagrams_received += burst.datagrams() as u64;
         self.stats.bytes_received += len as u64;
-        if burst.path.remote == self.path.tuple.remote {
-            self.path.on_received(len);
+        if burst.path.remote == self.paths.active.tuple.remote {
+            self.paths.active.on_received(len);
         } else if self.side.is_client() || !self.handshake.is_confirmed() {
             // RFC 9000 §9: servers do not move, and clients only once the handshake is confirmed.
             self.stats.packets_dropped += burst.datagrams() as u64;
@@ -50,7 +50,7 @@ impl Connection {
 
     fn receive(&mut self, now: Instant, mut burst: Burst) -> Result<(), TransportError> {
         let (received, ecn) = (burst.received, burst.ecn);
-        let on_path = burst.path.remote == self.path.tuple.remote;
+        let on_path = burst.path.remote == self.paths.active.tuple.remote;
         let segment_size = burst.segment_size.max(1);
         let mut opened: Vec<OpenedShort> = Vec::with_capacity(burst.datagrams());
         let mut start = 0;
@@ -165,7 +165,7 @@ impl Connection {
         }
         if level == Level::Handshake && self.side == Side::Server {
             // Only who received our Handshake keys can seal this: the address is valid (RFC 9000 §8.1).
-            self.path.validated = true;
+            self.paths.active.validated = true;
             if self.keys.initial.is_some() {
                 self.discard_space(now, SpaceId::Initial);
             }
@@ -256,7 +256,7 @@ impl Connection {
         let (first, rest) = incoming.into_parts();
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += first.datagram_len as u64;
-        self.path.on_received(first.datagram_len);
+        self.paths.active.on_received(first.datagram_len);
         let (received, ecn, len) = (first.received, first.ecn, first.datagram_len);
         let info = DatagramInfo { received, ecn, len, on_path: true };
         let packet = PacketInfo {

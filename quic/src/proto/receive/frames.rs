@@ -79,7 +79,7 @@ impl Connection {
             Frame::PathChallenge(f) => {
                 // An answer must take the path of the challenge (RFC 9000 §8.2.2), and there is only one yet.
                 if info.on_path {
-                    self.pending.push_path_response(f.data);
+                    self.paths.active.responses.push(f.data);
                 }
                 Ok(())
             }

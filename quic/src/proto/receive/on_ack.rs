@@ -29,7 +29,7 @@ impl Connection {
             &mut self.spaces,
             ack.ranges.iter(),
             AckInfo { delay, ecn: ack.ecn },
-            &mut self.path.cc,
+            &mut self.paths.active.cc,
             context,
             &mut self.fates,
         )?;

@@ -14,7 +14,7 @@ impl Connection {
             frame.retire_prior_to,
             frame.id,
             frame.reset_token,
-            self.path.tuple.remote,
+            self.paths.active.tuple.remote,
             &mut self.outbox.routes,
         )
     }

@@ -51,7 +51,7 @@ impl Connection {
         self.keys.initial = Some(initial_keys(version, &scid, self.side));
         // What was sent is gone and says nothing about congestion; packet numbers go on (RFC 9000 §17.2.5.3).
         let [initial, ..] = &mut self.spaces;
-        self.recovery.retract_space(now, initial, &mut self.path.cc, &mut self.fates);
+        self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);
         self.run_fates(SpaceId::Initial);
     }
 

@@ -41,7 +41,12 @@ fn a_peer_that_acknowledges_nothing_costs_bounded_memory() {
         // Nothing comes back, and the client behaves as if that were fine.
         let client = &mut pair.client.connection;
         let now = pair.now;
-        client.recovery.retract_space(now, &mut client.spaces[DATA], &mut client.path.cc, &mut client.fates);
+        client.recovery.retract_space(
+            now,
+            &mut client.spaces[DATA],
+            &mut client.paths.active.cc,
+            &mut client.fates,
+        );
         client.fates.lost.clear();
         assert!(!client.is_closed());
     }

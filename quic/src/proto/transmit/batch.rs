@@ -27,12 +27,12 @@ impl Connection {
         if let Err(error) = self.renew_keys() {
             return self.fail(now, error);
         }
-        let meta = TxMeta { path: self.path.tuple, ecn: self.path.cc.ecn.mark() };
+        let meta = TxMeta { path: self.paths.active.tuple, ecn: self.paths.active.cc.ecn.mark() };
         let mut round = Round { now, meta, counts: std::mem::take(&mut self.frames_sent) };
         let mut allowance = None;
         loop {
-            let budget = usize::try_from(self.path.amplification_budget()).unwrap_or(usize::MAX);
-            let size = budget.min(self.path.mtu.current().into());
+            let budget = usize::try_from(self.paths.active.amplification_budget()).unwrap_or(usize::MAX);
+            let size = budget.min(self.paths.active.mtu.current().into());
             let Some(room) = batch.room(meta, size) else { break };
             let Some(profile) = self.send_profile(now, room, &mut allowance) else { break };
             let len = self.write_datagram(&mut round, batch, room, profile);
@@ -42,7 +42,7 @@ impl Connection {
             }
         }
         self.frames_sent = round.counts;
-        self.path.cc.set_app_limited(!self.wants_to_send_eliciting());
+        self.paths.active.cc.set_app_limited(!self.wants_to_send_eliciting());
     }
     /// Turns to the next 1-RTT keys before the present ones are used up (RFC 9001 §6.6).
     fn renew_keys(&mut self) -> Result<(), TransportError> {

@@ -21,9 +21,9 @@ const MAX_ACK_FRAME: usize = 600;
 
 impl Connection {
     pub(super) fn transmit_close(&mut self, now: Instant, batch: &mut TxBatch) {
-        let meta = TxMeta { path: self.path.tuple, ecn: None };
+        let meta = TxMeta { path: self.paths.active.tuple, ecn: None };
         let mut round = Round { now, meta, counts: FrameCounts::default() };
-        let budget = usize::try_from(self.path.amplification_budget()).unwrap_or(usize::MAX);
+        let budget = usize::try_from(self.paths.active.amplification_budget()).unwrap_or(usize::MAX);
         let size = MIN_DATAGRAM_SIZE.min(budget);
         let Some(room) = batch.room(meta, size) else { return };
         let buf = batch.begin(meta);
@@ -52,7 +52,7 @@ impl Connection {
             return;
         }
         self.lifecycle.close_sent(buf.get(start..).unwrap_or_default());
-        self.path.on_sent(len);
+        self.paths.active.on_sent(len);
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += len as u64;
         batch.finish();

@@ -49,7 +49,7 @@ impl Connection {
                 last.pad(buf, missing);
             }
         }
-        self.path.on_sent(buf.len() - start);
+        self.paths.active.on_sent(buf.len() - start);
         let len = self.seal_packets(round, buf, packets);
         debug_assert_eq!(len + start, buf.len());
         self.stats.datagrams_sent += 1;

@@ -145,7 +145,7 @@ impl Connection {
             ect0: round.meta.ecn == Some(Ecn::Ect0),
         };
         let state = &mut self.spaces[space.index()];
-        self.recovery.on_packet_sent(space, state, sent, &content.tokens, &mut self.path.cc);
+        self.recovery.on_packet_sent(space, state, sent, &content.tokens, &mut self.paths.active.cc);
         if space == SpaceId::Data && state.sent.next() >= self.pending.skip_at {
             self.skip_packet_number();
         }

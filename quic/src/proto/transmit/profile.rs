@@ -40,7 +40,7 @@ impl Connection {
             return Some(SendProfile::Probe);
         }
         if self.wants_to_send_eliciting() {
-            let left = *allowance.get_or_insert_with(|| match self.path.cc.allowance(now) {
+            let left = *allowance.get_or_insert_with(|| match self.paths.active.cc.allowance(now) {
                 Allowance::Bytes(bytes) => bytes,
                 Allowance::Window | Allowance::Paced(_) => 0,
             });
@@ -83,7 +83,7 @@ impl Connection {
         self.streams.wants_to_send()
             || self.pending.handshake_done
             || self.pending.ping
-            || self.pending.path_response().is_some()
+            || !self.paths.active.responses.is_empty()
             || self.remote_cids.next_to_retire().is_some()
             || (self.handshake.is_complete() && self.local_cids.wants_to_announce())
     }
@@ -96,7 +96,7 @@ impl Connection {
     /// True while a server must hear more from the client before it may send (RFC 9000 §8.1). Less than a full datagram
     /// is not worth it: Initials are padded.
     pub(in crate::proto) fn is_amplification_limited(&self) -> bool {
-        self.path.amplification_budget() < MIN_DATAGRAM_SIZE as u64
+        self.paths.active.amplification_budget() < MIN_DATAGRAM_SIZE as u64
     }
 }
 

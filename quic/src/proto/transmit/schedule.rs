@@ -69,11 +69,11 @@ impl Connection {
         if self.pending.handshake_done && writer.frame(&HandshakeDone, Some(Token::HandshakeDone)) {
             self.pending.handshake_done = false;
         }
-        while let Some(data) = self.pending.path_response() {
+        while let Some(data) = self.paths.active.responses.next() {
             if !writer.frame(&PathResponse { data }, None) {
                 break;
             }
-            self.pending.path_response_sent();
+            self.paths.active.responses.sent();
         }
         while let Some(sequence) = self.remote_cids.next_to_retire() {
             let token = Token::RetireConnectionId(sequence);

@@ -82,7 +82,7 @@ fn garbage_counts_by_its_bytes_only() {
         sent += hostile.victim().drain(now).iter().map(|d| d.len() as u64).sum::<u64>();
         assert!(sent <= 3 * received, "{sent} bytes for {received}");
     }
-    assert!(!hostile.victim().connection.path.validated);
+    assert!(!hostile.victim().connection.paths.active.validated);
 }
 
 /// Also a connection that closes stays within its limit.
@@ -122,7 +122,7 @@ fn losses_while_the_server_may_not_send_end_in_a_handshake() {
             let mut validated = false;
             for _ in 0..2_500 {
                 pair.run_for(10 * MS);
-                validated |= pair.server().connection.path.validated;
+                validated |= pair.server().connection.paths.active.validated;
                 let (received, sent) = counts.get();
                 assert!(validated || sent <= 3 * received);
                 if pair.client.confirmed() && pair.server().confirmed() {
@@ -155,11 +155,11 @@ fn a_retry_lifts_the_limit() {
 fn only_a_handshake_packet_lifts_the_limit() {
     let mut hostile = Hostile::with(large(), Side::Server, Stage::First);
     hostile.send(Level::Initial, &[Frame::Ping]);
-    assert!(!hostile.victim().connection.path.validated);
+    assert!(!hostile.victim().connection.paths.active.validated);
     let mut forged = hostile.packet(Level::Handshake, &[1; 30]);
     *forged.last_mut().unwrap() ^= 1;
     hostile.deliver(forged);
-    assert!(!hostile.victim().connection.path.validated);
+    assert!(!hostile.victim().connection.paths.active.validated);
     hostile.send(Level::Handshake, &[Frame::Ping]);
-    assert!(hostile.victim().connection.path.validated);
+    assert!(hostile.victim().connection.paths.active.validated);
 }

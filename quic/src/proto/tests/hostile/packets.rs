@@ -135,7 +135,7 @@ fn every_initial_in_a_short_datagram_is_dropped_by_a_server() {
         datagram.extend(hostile.packet(Level::Handshake, &[1; 10]));
         hostile.deliver(datagram);
         hostile.assert_open();
-        assert!(hostile.victim().connection.path.validated, "the Handshake packet counts");
+        assert!(hostile.victim().connection.paths.active.validated, "the Handshake packet counts");
     }
     let mut hostile = Hostile::new(Side::Server, Stage::First);
     let packet = hostile.packet(Level::Initial, &poison());
