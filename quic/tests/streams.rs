@@ -151,6 +151,46 @@ async fn a_graceful_close_waits_for_finished_streams_and_no_longer() {
 }
 
 #[tokio::test]
+async fn a_graceful_close_refuses_new_streams_until_it_is_cancelled() {
+    let config = TransportConfig::builder().max_concurrent_uni_streams(1).build().unwrap();
+    let pair = Pair::with(config);
+    let (client, server) = pair.connect().await;
+    let mut unread = client.open_uni().await.unwrap();
+    unread.write_all(&pattern(200_000)).await.unwrap();
+    unread.shutdown().await.unwrap();
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.open_uni().await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    {
+        let mut closing = std::pin::pin!(client.close_gracefully(1_u8.into(), b"", Duration::from_secs(100)));
+        tokio::select! {
+            () = &mut closing => panic!("nobody has read the stream"),
+            refused = waiting => assert_eq!(refused.unwrap(), Err(ConnectionError::LocallyClosed)),
+        }
+        assert_eq!(client.try_open_bi().map(drop), Err(ConnectionError::LocallyClosed));
+        assert_eq!(client.open_bi().await.map(drop), Err(ConnectionError::LocallyClosed));
+        let (mut late, _) = server.open_bi().await.unwrap();
+        late.write_all(b"late").await.unwrap();
+        let accepted = async { client.accept_bi().await.unwrap() };
+        tokio::select! {
+            () = &mut closing => panic!("nobody has read the stream"),
+            (mut back, mut forth) = accepted => {
+                back.reset(7_u8.into()).unwrap();
+                forth.stop(7_u8.into()).unwrap();
+            }
+        }
+        assert_eq!(in_time(late.stopped()).await, Ok(Some(7_u8.into())));
+    }
+    assert_eq!(client.close_reason(), None);
+    let (mut send, _recv) = client.open_bi().await.unwrap();
+    send.write_all(b"goes on").await.unwrap();
+    let (_, mut recv) = in_time(server.accept_bi()).await.unwrap();
+    assert_eq!(in_time(recv.read_chunk(99)).await.unwrap(), Some(Bytes::from_static(b"goes on")));
+}
+
+#[tokio::test]
 async fn what_has_arrived_can_be_read_after_the_connection_is_over() {
     let pair = Pair::with(TransportConfig::default());
     let (client, server) = pair.connect().await;

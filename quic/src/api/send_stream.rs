@@ -70,7 +70,8 @@ impl SendStream {
     /// # Cancel safety
     /// Safe: a cancelled call has written nothing.
     pub async fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
-        poll_fn(|cx| self.poll_write_some(cx, data)).await
+        let attempt = Attempt(self);
+        poll_fn(|cx| attempt.0.poll_write_some(cx, data)).await
     }
 
     /// Writes all of `data`.
@@ -96,8 +97,9 @@ impl SendStream {
     /// # Cancel safety
     /// Not safe: a cancelled call has written an unknown part. [`SendStream::poll_write_chunk`] tells which.
     pub async fn write_chunk(&mut self, mut chunk: Bytes) -> Result<(), WriteError> {
+        let attempt = Attempt(self);
         while !chunk.is_empty() {
-            poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await?;
+            poll_fn(|cx| attempt.0.poll_write_chunk(cx, &mut chunk)).await?;
         }
         Ok(())
     }
@@ -231,6 +233,13 @@ impl SendStream {
         Poll::Ready(Ok(usize::try_from(granted).unwrap_or(want)))
     }
 
+    /// Gives up the place among the writers that wait for the connection's budget.
+    fn leave_line(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.stream.connection.pool.cancel(ticket);
+        }
+    }
+
     fn poll_write_some(&mut self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
         let granted = ready!(self.poll_reserve(cx, data.len().min(MAX_CHUNK)))?;
         self.put(data.get(..granted).unwrap_or(data));
@@ -252,6 +261,15 @@ impl SendStream {
         }
         self.spare.extend_from_slice(data);
         self.stream.send.push_part(self.spare.split());
+    }
+}
+
+/// A future that writes. If it is dropped while it waits for the connection's budget, others go on in its place.
+struct Attempt<'a>(&'a mut SendStream);
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.0.leave_line();
     }
 }
 
@@ -303,9 +321,7 @@ impl AsyncWrite for SendStream {
 
 impl Drop for SendStream {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.stream.connection.pool.cancel(ticket);
-        }
+        self.leave_line();
         if let Some(ticket) = self.end_ticket.take() {
             self.stream.send.cancel(ticket);
         }
@@ -319,5 +335,39 @@ impl Drop for SendStream {
 impl fmt::Debug for SendStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendStream").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::driver::shared::connection::testing::connection;
+    use crate::driver::testing::CountingWaker;
+    use crate::packet::{Dir, Side};
+
+    #[test]
+    fn a_write_that_is_dropped_after_its_wake_passes_it_on() {
+        let connection = connection();
+        let stream = |index| {
+            let id = StreamId::new(Side::Client, Dir::Uni, index);
+            SendStream::new(Stream::new(id, connection.clone()))
+        };
+        let (mut a, mut b) = (stream(0), stream(1));
+        let Poll::Ready(all) = connection.pool.poll_reserve(u64::MAX, &mut None, None) else { panic!() };
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..2).map(|_| CountingWaker::pair()).unzip();
+        let wakes = || counts.iter().map(|count| count.wakes()).collect::<Vec<_>>();
+        let mut other = pin!(b.write_chunk(Bytes::from_static(b"x")));
+        {
+            let mut dropped = pin!(a.write(b"x"));
+            assert!(dropped.as_mut().poll(&mut Context::from_waker(&wakers[0])).is_pending());
+            assert!(other.as_mut().poll(&mut Context::from_waker(&wakers[1])).is_pending());
+            connection.pool.release(all / 4);
+            assert_eq!(wakes(), [1, 0]);
+        }
+        assert_eq!(wakes(), [1, 1]);
+        assert!(other.as_mut().poll(&mut Context::from_waker(&wakers[1])).is_ready());
+        let _cycle = connection.ready.close();
     }
 }

@@ -167,8 +167,8 @@ impl EndpointTask {
                 }
             }
             Route::Tombstone(tombstone) => {
-                if let Some((close, path)) = tombstone.answer() {
-                    answer(&self.endpoint, path, close);
+                if let Some(close) = tombstone.answer(burst.path.remote, burst.buffer.as_ref().len()) {
+                    answer(&self.endpoint, burst.path, close);
                 }
             }
         }

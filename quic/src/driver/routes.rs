@@ -21,7 +21,8 @@ use bytes::Bytes;
 
 use super::inbox::Inbox;
 use super::lock;
-use crate::packet::{ConnectionId, FourTuple, ResetToken};
+use crate::packet::{ConnectionId, ResetToken};
+use crate::proto;
 
 const SHARDS: usize = 8;
 
@@ -76,17 +77,32 @@ pub struct Entries {
 #[derive(Debug)]
 pub struct Tombstone {
     close: Option<Bytes>,
-    path: FourTuple,
+    remote: SocketAddr,
     entries: Entries,
     received: AtomicU64,
+    /// Bytes that may be sent to `remote` before more come from there.
+    credit: AtomicU64,
 }
 
+/// So many bytes are sent for one received (RFC 9000 §10.2.1).
+const AMPLIFICATION_FACTOR: u64 = 3;
+
 impl Tombstone {
-    /// What to answer a datagram with, and where to: the more have come, the fewer are answered (RFC 9000 §10.2.1).
-    pub fn answer(&self) -> Option<(&Bytes, FourTuple)> {
+    /// What to answer `bytes` from this address with: the more have come, the fewer are answered, and never with more
+    /// than three times as many bytes as came from there (RFC 9000 §10.2.1).
+    pub fn answer(&self, remote: SocketAddr, bytes: usize) -> Option<&Bytes> {
         let received = self.received.fetch_add(1, Ordering::Relaxed) + 1;
         let close = self.close.as_ref()?;
-        received.is_power_of_two().then_some((close, self.path))
+        let (more, cost) = (AMPLIFICATION_FACTOR * bytes as u64, close.len() as u64);
+        if remote != self.remote {
+            // No account is kept for an address that the connection has not known: each answer is paid at once.
+            return (received.is_power_of_two() && cost <= more).then_some(close);
+        }
+        self.credit.fetch_add(more, Ordering::Relaxed);
+        let pay = |credit: u64| credit.checked_sub(cost);
+        let paid = received.is_power_of_two()
+            && self.credit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok();
+        paid.then_some(close)
     }
 }
 
@@ -183,18 +199,18 @@ impl Routes {
     }
 
     /// Replaces the entries of a closed connection by its tombstone. True if it is the first to expire.
-    pub fn bury(
-        &self,
-        inbox: &Arc<Inbox>,
-        mut entries: Entries,
-        close: Option<Bytes>,
-        path: FourTuple,
-        until: Instant,
-    ) -> bool {
+    pub fn bury(&self, inbox: &Arc<Inbox>, mut entries: Entries, left: proto::Tombstone) -> bool {
         for key in std::mem::take(&mut entries.resets) {
             remove(&self.resets, &key, |other| Arc::ptr_eq(other, inbox));
         }
-        let tombstone = Arc::new(Tombstone { close, path, entries, received: AtomicU64::new(0) });
+        let proto::Tombstone { close, path, credit, until } = left;
+        let tombstone = Arc::new(Tombstone {
+            close,
+            remote: path.remote,
+            entries,
+            received: AtomicU64::new(0),
+            credit: AtomicU64::new(credit),
+        });
         let entries = &tombstone.entries;
         entries.cids.iter().for_each(|cid| replace(self.shard(cid), cid, inbox, &tombstone));
         entries.initial.iter().for_each(|key| replace(&self.initials, key, inbox, &tombstone));
@@ -302,7 +318,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::packet::SocketId;
+    use crate::packet::{FourTuple, SocketId};
 
     fn cid(byte: u8) -> ConnectionId {
         ConnectionId::try_from(&[byte; 8][..]).unwrap()
@@ -310,10 +326,6 @@ mod tests {
 
     fn remote() -> SocketAddr {
         ([127, 0, 0, 1], 9).into()
-    }
-
-    fn path() -> FourTuple {
-        FourTuple { socket: SocketId(0), local_ip: None, remote: remote() }
     }
 
     #[test]
@@ -347,20 +359,55 @@ mod tests {
         assert!(routes.is_empty());
     }
 
+    fn left(close: &'static [u8], credit: u64, until: Instant) -> proto::Tombstone {
+        let path = FourTuple { socket: SocketId(0), local_ip: None, remote: remote() };
+        proto::Tombstone { close: Some(Bytes::from_static(close)), path, credit, until }
+    }
+
+    /// The tombstone of a connection that said `close`.
+    fn buried(routes: &Routes, left: proto::Tombstone) -> Arc<Tombstone> {
+        let inbox = Arc::new(Inbox::new(0));
+        let mut entries = Entries::default();
+        assert!(routes.add_cid(&inbox, &mut entries, cid(1)));
+        assert!(routes.bury(&inbox, entries, left));
+        let Some(Route::Tombstone(tombstone)) = routes.by_cid(&cid(1)) else { panic!() };
+        tombstone
+    }
+
+    // covers: R9000-10.2-03 R9000-10.2.1-01
     #[test]
     fn a_tombstone_answers_less_and_less_and_expires() {
         let routes = Routes::default();
-        let inbox = Arc::new(Inbox::new(0));
-        let mut entries = Entries::default();
         let start = crate::driver::now();
-        assert!(routes.add_cid(&inbox, &mut entries, cid(1)));
         let until = start + Duration::from_secs(1);
-        assert!(routes.bury(&inbox, entries, Some(Bytes::from_static(b"bye")), path(), until));
-        let Some(Route::Tombstone(tombstone)) = routes.by_cid(&cid(1)) else { panic!() };
-        let answers = (0..100).filter(|_| tombstone.answer().is_some()).count();
+        let tombstone = buried(&routes, left(b"bye", 3600, until));
+        let answers = (0..100).filter(|_| tombstone.answer(remote(), 30).is_some()).count();
         assert_eq!(answers, 7);
         assert_eq!(routes.expire(start), Some(until));
         assert_eq!(routes.expire(until), None);
         assert!(routes.is_empty());
+    }
+
+    // covers: R9000-10.2.1-02 R9000-10.2.1-03
+    #[test]
+    fn a_tombstone_sends_no_more_than_three_times_what_it_got() {
+        let until = crate::driver::now();
+        let elsewhere: SocketAddr = ([192, 0, 2, 1], 9).into();
+        for credit in [0, 100, 3600] {
+            let routes = Routes::default();
+            let tombstone = buried(&routes, left(&[7; 200], credit, until));
+            let (mut received, mut sent) = (0, 0);
+            for (index, len) in [20, 21, 30, 500, 40, 1200, 20].into_iter().cycle().take(1000).enumerate() {
+                if index % 3 == 2 {
+                    let reflected = tombstone.answer(elsewhere, len).map_or(0, Bytes::len);
+                    assert!(reflected <= 3 * len, "{reflected} bytes to somebody who sent {len}");
+                    continue;
+                }
+                received += len as u64;
+                sent += tombstone.answer(remote(), len).map_or(0, |close| close.len() as u64);
+                assert!(sent <= 3 * received + credit, "{sent} bytes for {received}");
+            }
+            assert!(sent > 0);
+        }
     }
 }

@@ -92,8 +92,11 @@ pub enum Event {
 pub struct Tombstone {
     /// The sealed CONNECTION_CLOSE to answer with; `None` when draining: then datagrams are swallowed.
     pub close: Option<Bytes>,
-    /// Where to send it.
+    /// Where the peer was last known to be.
     pub path: FourTuple,
+    /// How many bytes may be sent there before more have come from there: three times what did, no more (RFC 9000
+    /// §10.2.1).
+    pub credit: u64,
     /// When the connection is forgotten.
     pub until: Instant,
 }

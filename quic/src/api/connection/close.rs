@@ -19,13 +19,20 @@ impl Connection {
         self.shared.close(code, Bytes::copy_from_slice(reason));
     }
 
-    /// Closes the connection when the peer has acknowledged all streams that were finished, or when `deadline` is over,
-    /// whichever comes first. Streams that were not finished are abandoned; none should be written to any more.
+    /// Closes the connection when the peer has acknowledged all streams that were finished, or after the time `deadline`,
+    /// whichever comes first. Resolves when it is closed.
+    ///
+    /// Meanwhile no stream can be opened: that fails with [`ConnectionError::LocallyClosed`], also for those that wait for
+    /// one already. Streams that exist can be written to, and those that are finished in time are waited for as well;
+    /// the others are abandoned. Streams that the peer opens are still handed out, so that it can be told, by
+    /// [`RecvStream::stop`](crate::RecvStream::stop) and [`SendStream::reset`](crate::SendStream::reset), that they come
+    /// too late.
     ///
     /// # Cancel safety
-    /// A cancelled call has not closed the connection.
+    /// Safe: a cancelled call has not closed the connection, and streams can be opened again.
     pub async fn close_gracefully(&self, code: VarInt, reason: &[u8], deadline: Duration) {
         let shared = &self.shared;
+        let _draining = shared.drain();
         shared.advance(|progress| progress.drained = false);
         shared.command(|commands| commands.drain = true);
         let drained = wait(

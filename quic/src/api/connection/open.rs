@@ -15,7 +15,7 @@ impl Connection {
     /// The peer hears of the stream when something is written on it.
     ///
     /// # Errors
-    /// If the connection is over.
+    /// If the connection is over, or is being closed by [`Connection::close_gracefully`].
     ///
     /// # Cancel safety
     /// Safe: a cancelled call opens nothing.
@@ -29,7 +29,7 @@ impl Connection {
     /// The peer hears of the stream when something is written on it.
     ///
     /// # Errors
-    /// If the connection is over.
+    /// If the connection is over, or is being closed by [`Connection::close_gracefully`].
     ///
     /// # Cancel safety
     /// Safe: a cancelled call opens nothing.
@@ -40,7 +40,7 @@ impl Connection {
     /// Opens a bidirectional stream if the peer allows one now; `None` if not.
     ///
     /// # Errors
-    /// If the connection is over.
+    /// If the connection is over, or is being closed by [`Connection::close_gracefully`].
     pub fn try_open_bi(&self) -> Result<Option<(SendStream, RecvStream)>, ConnectionError> {
         let stream = self.try_open(Dir::Bi)?;
         Ok(stream.map(|stream| (SendStream::new(stream.clone()), RecvStream::new(stream))))
@@ -49,7 +49,7 @@ impl Connection {
     /// Opens a unidirectional stream if the peer allows one now; `None` if not.
     ///
     /// # Errors
-    /// If the connection is over.
+    /// If the connection is over, or is being closed by [`Connection::close_gracefully`].
     pub fn try_open_uni(&self) -> Result<Option<SendStream>, ConnectionError> {
         self.try_open(Dir::Uni).map(|stream| stream.map(SendStream::new))
     }
@@ -63,15 +63,17 @@ impl Connection {
         let mut told = false;
         let index = wait(
             |ticket, cx| {
-                let index = credit.poll_open(ticket, cx).map(Ok);
-                // Whoever closes sets the mark and then wakes: one of the two is seen.
-                if let Some(error) = shared.closed() {
-                    return std::task::Poll::Ready(Err(error.clone()));
+                if let std::task::Poll::Ready(index) = credit.poll_open(ticket, cx) {
+                    return std::task::Poll::Ready(Ok(index));
                 }
-                if index.is_pending() && !std::mem::replace(&mut told, true) {
+                // Whoever closes sets the mark and then wakes: one of the two is seen.
+                if let Some(error) = shared.refuses_streams() {
+                    return std::task::Poll::Ready(Err(error));
+                }
+                if !std::mem::replace(&mut told, true) {
                     shared.command(|commands| commands.open_blocked[dir.index()] = true);
                 }
-                index
+                std::task::Poll::Pending
             },
             |ticket| credit.cancel(ticket),
         )
@@ -80,8 +82,8 @@ impl Connection {
     }
 
     fn try_open(&self, dir: Dir) -> Result<Option<Arc<Stream>>, ConnectionError> {
-        if let Some(error) = self.shared.closed() {
-            return Err(error.clone());
+        if let Some(error) = self.shared.refuses_streams() {
+            return Err(error);
         }
         self.shared.open[dir.index()].try_open().map(|index| self.made(dir, index)).transpose()
     }

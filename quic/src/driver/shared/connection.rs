@@ -57,6 +57,8 @@ pub struct Connection {
     progress: Mutex<Progress>,
     snapshot: Mutex<Snapshot>,
     handles: AtomicUsize,
+    /// How many wait for the end to close then.
+    draining: AtomicUsize,
 }
 
 /// What the application asks of the task, streams aside. Later wishes replace earlier ones.
@@ -149,6 +151,7 @@ impl Connection {
             progress: Mutex::default(),
             snapshot: Mutex::new(snapshot),
             handles: AtomicUsize::new(0),
+            draining: AtomicUsize::new(0),
         })
     }
 
@@ -182,6 +185,19 @@ impl Connection {
             });
             self.mark_closed(ConnectionError::LocallyClosed);
         }
+    }
+
+    /// No stream can be opened as long as the guard lives.
+    pub fn drain(&self) -> Draining<'_> {
+        self.draining.fetch_add(1, Ordering::SeqCst);
+        self.open.iter().for_each(OpenCredit::close);
+        Draining(self)
+    }
+
+    /// Why no stream can be opened, if so. To be asked after a waker was registered.
+    pub fn refuses_streams(&self) -> Option<ConnectionError> {
+        let draining = || self.draining.load(Ordering::SeqCst) > 0;
+        self.closed().cloned().or_else(|| draining().then_some(ConnectionError::LocallyClosed))
     }
 
     /// For the task: the commands, if there are any.
@@ -295,6 +311,17 @@ impl Connection {
     /// True if somebody holds a handle.
     pub fn is_held(&self) -> bool {
         self.handles.load(Ordering::Acquire) > 0
+    }
+}
+
+/// Somebody waits for the streams to end; see [`Connection::drain`].
+#[derive(Debug)]
+#[must_use = "dropping it lets streams be opened again"]
+pub struct Draining<'a>(&'a Connection);
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.0.draining.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -44,7 +44,7 @@ impl SendPool {
             && let Some(granted) = self.take(want)
         {
             if let Some(ticket) = ticket.take() {
-                self.cancel(ticket);
+                self.leave(ticket);
             }
             return Poll::Ready(granted);
         }
@@ -59,18 +59,26 @@ impl SendPool {
             && let Some(granted) = self.take(want)
         {
             if let Some(ticket) = ticket.take() {
-                self.cancel(ticket);
+                self.leave(ticket);
             }
             return Poll::Ready(granted);
         }
         Poll::Pending
     }
 
-    /// Gives up waiting.
+    /// Gives up waiting; what the waiter was woken for goes to the next.
     pub fn cancel(&self, ticket: u64) {
+        if !self.leave(ticket) {
+            self.wake_if_worthwhile();
+        }
+    }
+
+    /// Leaves the queue. False for a waiter that was taken out of it, and woken.
+    fn leave(&self, ticket: u64) -> bool {
         let mut queue = lock(&self.queue);
-        queue.remove(ticket);
+        let waited = queue.remove(ticket).is_some();
         self.waiting.store(queue.len(), Ordering::SeqCst);
+        waited
     }
 
     /// Gives bytes back.
@@ -185,6 +193,28 @@ mod tests {
         }
         pool.release(FLOOR);
         assert!(counts.iter().all(|count| count.wakes() == 1), "all room, all woken");
+    }
+
+    #[test]
+    fn a_woken_writer_that_gives_up_passes_it_on() {
+        let pool = SendPool::new(FLOOR);
+        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..3).map(|_| CountingWaker::pair()).unzip();
+        let mut tickets = [None; 3];
+        for (ticket, waker) in tickets.iter_mut().zip(&wakers) {
+            assert!(pool.poll_reserve(10, ticket, Some(&Context::from_waker(waker))).is_pending());
+        }
+        pool.release(FLOOR / 4);
+        let wakes = || counts.iter().map(|count| count.wakes()).collect::<Vec<_>>();
+        assert_eq!(wakes(), [1, 0, 0]);
+        pool.cancel(tickets[0].unwrap());
+        assert_eq!(wakes(), [1, 1, 0], "nothing more may ever be released");
+        pool.cancel(tickets[2].unwrap());
+        assert_eq!(wakes(), [1, 1, 0], "who still waited was woken for nothing");
+        assert_eq!(
+            pool.poll_reserve(10, &mut tickets[1], Some(&Context::from_waker(&wakers[1]))),
+            Poll::Ready(10)
+        );
     }
 
     #[test]

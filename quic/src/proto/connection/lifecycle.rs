@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Connection;
 use crate::error::ConnectionError;
-use crate::packet::{Level, TransportError, TransportErrorCode as Code};
+use crate::packet::{Level, MIN_DATAGRAM_SIZE, TransportError, TransportErrorCode as Code};
 use crate::proto::Tombstone;
 use crate::wire::VarInt;
 use crate::wire::frame::{CloseError, ConnectionClose};
@@ -141,7 +141,10 @@ impl Connection {
     /// `None` while the connection is open, and when nothing of it needs to be remembered.
     pub fn tombstone(&self) -> Option<Tombstone> {
         let Lifecycle::Ended { sealed, until, .. } = &self.lifecycle else { return None };
-        Some(Tombstone { close: sealed.clone(), path: self.paths.active.tuple, until: *until })
+        // A validated address has brought a full datagram at least: that of its first Initial.
+        let path = &self.paths.active;
+        let credit = path.amplification_budget().min(3 * MIN_DATAGRAM_SIZE as u64);
+        Some(Tombstone { close: sealed.clone(), path: path.tuple, credit, until: *until })
     }
 
     /// The probe timeout of application data, without backoff.

@@ -9,8 +9,11 @@ use crate::packet::{ConnectionId, RESET_TOKEN_LEN, Rng, TransportErrorCode as Co
 use crate::wire::frame::{CloseError, ConnectionClose, EncodeFrame as _};
 use crate::wire::header::{self, LongHeader, LongType};
 
-/// The longest stateless reset we send, bytes: long enough to look like a packet.
-const MAX_RESET: usize = 42;
+/// Datagrams up to this length are answered with a stateless reset one byte shorter (RFC 9000 §10.3).
+const SHORT: usize = 43;
+
+/// The longest stateless reset we send, bytes: it need not look like a large packet.
+const MAX_RESET: usize = 64;
 
 /// The shortest datagram that can hold a stateless reset (RFC 9000 §10.3).
 const MIN_RESET: usize = 5 + RESET_TOKEN_LEN;
@@ -92,8 +95,12 @@ pub fn stateless_reset(dcid: &ConnectionId, len: usize, key: &ResetKey, rng: &mu
     if longest < MIN_RESET {
         return None;
     }
-    let spread = (longest - MIN_RESET + 1) as u64;
-    let size = MIN_RESET + usize::try_from(rng.below(spread)).unwrap_or_default();
+    let size = if len <= SHORT {
+        longest
+    } else {
+        let spread = (longest - (SHORT - 1) + 1) as u64;
+        SHORT - 1 + usize::try_from(rng.below(spread)).unwrap_or_default()
+    };
     let mut out = vec![0; size];
     rng.fill(&mut out);
     if let Some(first) = out.first_mut() {
@@ -109,19 +116,41 @@ pub fn stateless_reset(dcid: &ConnectionId, len: usize, key: &ResetKey, rng: &mu
 mod tests {
     use super::*;
 
-    // covers: R9000-10.3-03
+    // covers: R9000-10.3-02 R9000-10.3-04 R9000-10.3-05 R9000-10.3-07 R9000-10.3.3-01
     #[test]
     fn a_reset_is_shorter_than_what_it_answers_and_ends_in_the_token() {
         let (key, mut rng) = (ResetKey::new(&[1; 32]), Rng::from_u64(1));
         let dcid = ConnectionId::try_from(&[1; 8][..]).unwrap();
+        let mut seen = std::collections::HashSet::new();
         for len in 0..100 {
             let Some(reset) = stateless_reset(&dcid, len, &key, &mut rng) else {
                 assert!(len <= MIN_RESET);
                 continue;
             };
             assert!(reset.len() < len && reset.len() >= MIN_RESET);
-            assert_eq!(reset[0] & 0xc0, 0x40);
+            assert!(len > SHORT || reset.len() == len - 1);
+            assert!(len <= SHORT || reset.len() >= SHORT - 1);
+            assert_eq!(reset[0] & 0xc0, 0x40, "a short header with the fixed bit");
             assert!(reset.ends_with(&key.token(&dcid).0));
+            assert!(seen.insert(reset[..5].to_vec()), "never the same bytes in front");
+        }
+    }
+
+    /// Two endpoints that know nothing of each other do not keep each other busy.
+    // covers: R9000-10.3.3-01
+    #[test]
+    fn resets_that_answer_resets_die_out() {
+        let (ours, theirs) = (ResetKey::new(&[1; 32]), ResetKey::new(&[2; 32]));
+        let dcid = ConnectionId::try_from(&[1; 8][..]).unwrap();
+        for seed in 0..20 {
+            let mut rng = Rng::from_u64(seed);
+            let (mut len, mut answers) = (1200, 0);
+            while let Some(reset) =
+                stateless_reset(&dcid, len, if answers % 2 == 0 { &ours } else { &theirs }, &mut rng)
+            {
+                (len, answers) = (reset.len(), answers + 1);
+            }
+            assert!((2..=MAX_RESET - MIN_RESET + 1).contains(&answers), "{answers}");
         }
     }
 

@@ -159,6 +159,31 @@ fn a_stateless_reset_ends_it_at_once() {
     assert!(pair.client.connection.tombstone().unwrap().close.is_none());
 }
 
+/// So that a stateless reset, which is shorter than what it answers, could be a packet.
+// covers: R9000-10.3-03
+#[test]
+fn packets_leave_room_for_a_stateless_reset() {
+    let config = TransportConfig::builder().keep_alive_interval(Some(500 * MS)).build().unwrap();
+    let mut pair = Pair::new(Setup { client: config, ..Setup::default() });
+    let shortest = std::rc::Rc::new(std::cell::Cell::new([usize::MAX; 2]));
+    let note = |side: usize| {
+        let shortest = shortest.clone();
+        move |_: usize, datagram: &mut Vec<u8>| {
+            let mut now = shortest.get();
+            now[side] = now[side].min(datagram.len());
+            shortest.set(now);
+            true
+        }
+    };
+    pair.to_server = Box::new(note(0));
+    pair.to_client = Box::new(note(1));
+    pair.run_for(20_000 * MS);
+    assert!(pair.client.connection.frames_sent().of(0x01) > 10);
+    let [to_server, to_client] = shortest.get();
+    assert_eq!(to_server, 22 + 8, "PINGs");
+    assert!(to_client >= 22 + 8, "acknowledgments: {to_client}");
+}
+
 // covers: R9000-6.2-01
 #[test]
 fn version_negotiation_without_our_version_ends_the_attempt() {

@@ -10,6 +10,9 @@ use crate::proto::space::SentPacket;
 use crate::wire::header::{Layout, LongHeader, LongType, ShortHeader};
 use crate::wire::packet_number;
 
+/// Packets that ask for an acknowledgment are longer by so many bytes than the connection IDs that the peer sends to.
+const SHORTEST: usize = 22;
+
 /// A packet that is written but not sealed: there is still room for padding behind it.
 #[derive(Debug)]
 pub(super) struct OpenPacket {
@@ -84,7 +87,13 @@ impl Connection {
             return None;
         }
         // Header protection samples what follows four bytes of packet number (RFC 9001 §5.4.2).
-        buf.resize(buf.len().max(layout.pn + 4) + TAG_LEN, 0);
+        let mut least = layout.pn + 4;
+        if content.ack_eliciting {
+            // So that a stateless reset of the peer, which is shorter, can pass for a packet (RFC 9000 §10.3). Acknowledgments
+            // alone are left as they are: padding would count as in flight, and nobody acknowledges them.
+            least = least.max((start + SHORTEST + self.local_cids.initial().len()).saturating_sub(TAG_LEN));
+        }
+        buf.resize(buf.len().max(least) + TAG_LEN, 0);
         Some(OpenPacket { space, pn, content, layout, end: buf.len() })
     }
 
