@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -183,6 +184,25 @@ impl From<TlsConfigError> for ConnectError {
             other => Self::Tls(other.to_string()),
         }
     }
+}
+
+/// Why keys were not updated (RFC 9001 §6). Nothing has changed, and a later call may succeed.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyUpdateError {
+    /// The handshake is not confirmed yet (RFC 9001 §6.1).
+    #[error("the handshake is not confirmed yet")]
+    NotConfirmed,
+    /// The peer has acknowledged nothing that the present keys protect: it may not know them (RFC 9001 §6.1).
+    #[error("the peer has not acknowledged the present keys yet")]
+    NotAcknowledged,
+    /// The last update is so recent that packets with the keys before it may still arrive (RFC 9001 §6.5). After this
+    /// time it is not.
+    #[error("the last key update is too recent: wait {0:?}")]
+    TooSoon(Duration),
+    /// The connection is over.
+    #[error("the connection is over")]
+    Closed,
 }
 
 /// Why reading a stream ended other than at its end.

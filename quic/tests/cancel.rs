@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use common::{Pair, in_time, pattern};
 use gannet::config::TransportConfig;
-use gannet::{ConnectionError, VarInt};
+use gannet::{ConnectionError, KeyUpdateError, VarInt};
 
 /// Polls a future of `make` once, and drops it if it is not ready; makes a new one the next time it may be.
 async fn cancelling<F: Future>(mut make: impl FnMut() -> F) -> F::Output {
@@ -141,6 +141,14 @@ async fn handshakes_and_endings() {
         assert!(attempt.poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
     in_time(client.export_keying_material(8, b"a", b"b")).await.unwrap();
+
+    // The update takes place all the same.
+    {
+        let attempt = pin!(client.update_keys());
+        assert!(attempt.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    let again = in_time(client.update_keys()).await.unwrap_err();
+    assert!(matches!(again, KeyUpdateError::NotAcknowledged | KeyUpdateError::TooSoon(_)), "{again}");
     let mut send = client.open_uni().await.unwrap();
     send.write_all(b"x").await.unwrap();
     let mut recv = in_time(server.accept_uni()).await.unwrap();

@@ -39,6 +39,7 @@ pub struct TransportConfig {
     pub(crate) crypto_buffer_size: usize,
     pub(crate) ecn: bool,
     pub(crate) grease_quic_bit: bool,
+    pub(crate) key_update_interval: Option<u64>,
 }
 
 impl TransportConfig {
@@ -71,6 +72,7 @@ impl Default for TransportConfig {
             crypto_buffer_size: 64 << 10,
             ecn: true,
             grease_quic_bit: true,
+            key_update_interval: None,
         }
     }
 }
@@ -206,6 +208,15 @@ impl TransportConfigBuilder {
         self
     }
 
+    /// After how many packets sealed with one key it is replaced, if the peer is ready for that (RFC 9001 §6). The
+    /// default, `None`, is half of what the cipher may protect: 2^22 packets with AES-GCM, never with ChaCha20-Poly1305.
+    ///
+    /// A value beyond that changes nothing: no key is used for more than its cipher allows.
+    pub fn key_update_interval(mut self, packets: Option<u64>) -> Self {
+        self.0.key_update_interval = packets;
+        self
+    }
+
     /// Checks the values.
     ///
     /// # Errors
@@ -244,6 +255,7 @@ impl TransportConfigBuilder {
         check(c.active_connection_id_limit >= 2, "active_connection_id_limit", "is below 2")?;
         check(c.active_connection_id_limit <= 64, "active_connection_id_limit", "is above 64")?;
         check(c.crypto_buffer_size >= 4096, "crypto_buffer_size", "is below 4096")?;
+        check(c.key_update_interval.is_none_or(|packets| packets > 0), "key_update_interval", "is 0")?;
         Ok(self.0)
     }
 }

@@ -56,6 +56,16 @@ impl CipherSuite {
         }
     }
 
+    /// How much its AEAD may be used (RFC 9001 §6.6).
+    #[must_use]
+    pub fn limits(self) -> AeadLimits {
+        match self {
+            Self::Aes128Gcm | Self::Aes256Gcm => AeadLimits { confidentiality: 1 << 23, integrity: 1 << 52 },
+            // More than there are packet numbers.
+            Self::ChaCha20Poly1305 => AeadLimits { confidentiality: u64::MAX, integrity: 1 << 36 },
+        }
+    }
+
     pub(super) fn hkdf(self) -> hkdf::Algorithm {
         match self {
             Self::Aes128Gcm | Self::ChaCha20Poly1305 => hkdf::HKDF_SHA256,
@@ -88,6 +98,15 @@ impl fmt::Display for CipherSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// How much an AEAD may be used before it protects less than it promises (RFC 9001 §6.6).
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub struct AeadLimits {
+    /// How many packets may be sealed with one key.
+    pub confidentiality: u64,
+    /// How many packets may fail to open, over all keys of a connection.
+    pub integrity: u64,
 }
 
 /// Seals what one endpoint sends, and opens it at the other, for one key phase.
@@ -139,24 +158,6 @@ impl PacketKey {
     pub fn open(&self, pn: PacketNumber, header: &[u8], payload: &mut [u8]) -> Option<usize> {
         let plaintext = self.key.open_in_place(self.nonce(pn), Aad::from(header), payload).ok()?;
         Some(plaintext.len())
-    }
-
-    /// How many packets may be sealed with one key (RFC 9001 §6.6).
-    #[must_use]
-    pub fn confidentiality_limit(&self) -> u64 {
-        match self.suite {
-            CipherSuite::Aes128Gcm | CipherSuite::Aes256Gcm => 1 << 23,
-            CipherSuite::ChaCha20Poly1305 => u64::MAX,
-        }
-    }
-
-    /// How many packets may fail to open, over all keys of a connection (RFC 9001 §6.6).
-    #[must_use]
-    pub fn integrity_limit(&self) -> u64 {
-        match self.suite {
-            CipherSuite::Aes128Gcm | CipherSuite::Aes256Gcm => 1 << 52,
-            CipherSuite::ChaCha20Poly1305 => 1 << 36,
-        }
     }
 
     /// The cipher suite it belongs to.

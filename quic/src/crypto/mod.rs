@@ -30,7 +30,7 @@ mod vectors;
 pub use client_hello::{ClientHello, InvalidClientHello};
 pub use header_protection::HeaderKey;
 pub use initial::initial_keys;
-pub use keys::{CipherSuite, DirectionKeys, Keys, OneRttSecrets, PacketKey};
+pub use keys::{AeadLimits, CipherSuite, DirectionKeys, Keys, OneRttSecrets, PacketKey};
 pub use reset::ResetKey;
 pub use retry::{retry_tag, verify_retry_tag};
 pub use tokens::{TokenError, TokenKey};

@@ -190,10 +190,7 @@ const SUITES: [CipherSuite; 3] =
 // covers: R9001-6.6-08 R9001-6.6-09
 #[test]
 fn limits_are_those_of_the_rfc() {
-    let limits = SUITES.map(|suite| {
-        let key = keys(suite).packet;
-        (key.confidentiality_limit(), key.integrity_limit())
-    });
+    let limits = SUITES.map(|suite| (suite.limits().confidentiality, suite.limits().integrity));
     assert_eq!(limits, [(1 << 23, 1 << 52), (1 << 23, 1 << 52), (u64::MAX, 1 << 36)]);
 }
 

@@ -168,6 +168,7 @@ impl ConnectionTask {
             drain,
             unreachable,
             exports,
+            key_updates,
             #[cfg(test)]
             panic,
         } = commands;
@@ -194,6 +195,9 @@ impl ConnectionTask {
                 .map(|()| out);
             // Whoever asked may be gone.
             let _ = export.answer.send(result);
+        }
+        for answer in key_updates {
+            let _ = answer.send(self.connection.update_keys(now));
         }
         self.draining |= drain;
         if let Some(kind) = unreachable {

@@ -11,7 +11,7 @@ use super::Connection;
 use crate::api::wait::wait;
 use crate::crypto::tls::{ExportError, HandshakeData};
 use crate::driver::shared::connection::Export;
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, KeyUpdateError};
 use crate::packet::{Dir, Side};
 pub use crate::proto::ConnectionStats;
 
@@ -108,6 +108,29 @@ impl Connection {
             return Err(ExportError);
         }
         answered.await.unwrap_or(Err(ExportError))
+    }
+
+    /// Updates the keys of the connection now (RFC 9001 §6): what is sent from here on is protected with new ones, and
+    /// the peer follows.
+    ///
+    /// There is no need to call it: keys are updated before they are worn. Resolves when the update has begun, which the
+    /// peer learns of at once; [`ConnectionStats::key_updates`] counts it.
+    ///
+    /// # Errors
+    /// [`KeyUpdateError::NotConfirmed`] before [`Connection::handshake_confirmed`];
+    /// [`KeyUpdateError::NotAcknowledged`] and [`KeyUpdateError::TooSoon`] while the last update is not settled, whoever
+    /// began it; [`KeyUpdateError::Closed`].
+    ///
+    /// # Cancel safety
+    /// Once polled, the update takes place or not, whether or not anybody waits to hear of it.
+    pub async fn update_keys(&self) -> Result<(), KeyUpdateError> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.command(|commands| commands.key_updates.push(answer));
+        // Whoever closes sets the mark and then drops the requests: one of the two is seen.
+        if self.close_reason().is_some() {
+            return Err(KeyUpdateError::Closed);
+        }
+        answered.await.unwrap_or(Err(KeyUpdateError::Closed))
     }
 
     /// How many bidirectional streams the peer may have open at once, from now on.

@@ -20,7 +20,7 @@ use crate::config::TransportConfig;
 use crate::crypto::tls::{ExportError, HandshakeData};
 use crate::driver::inbox::Inbox;
 use crate::driver::lock;
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, KeyUpdateError};
 use crate::packet::{Dir, FourTuple, Side, StreamId};
 use crate::wire::VarInt;
 
@@ -80,6 +80,8 @@ pub struct Commands {
     pub unreachable: Option<io::ErrorKind>,
     /// Key material to export.
     pub exports: Vec<Export>,
+    /// Who wants a key update, and waits for the answer.
+    pub key_updates: Vec<oneshot::Sender<Result<(), KeyUpdateError>>>,
     /// Panic, to see what that does to others.
     #[cfg(test)]
     pub panic: bool,

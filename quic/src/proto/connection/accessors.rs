@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use super::key_ring::OneRtt;
 use super::{Connection, ConnectionStats};
 use crate::crypto::tls::{ExportError, HandshakeData};
 use crate::packet::{FourTuple, Side};
@@ -102,6 +103,7 @@ impl Connection {
             congestion_window: self.paths.active.cc.window(),
             bytes_in_flight: self.paths.active.cc.in_flight(),
             pto_count: self.recovery.pto_count(),
+            key_updates: self.keys.one_rtt.as_ref().map_or(0, OneRtt::updates),
             ecn_capable: self.paths.active.cc.ecn.is_capable(),
             rtt: self.rtt(),
             mtu: self.paths.active.mtu.current().into(),

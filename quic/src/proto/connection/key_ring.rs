@@ -1,18 +1,27 @@
 //! The keys of a connection, level by level, and the key phase of 1-RTT (RFC 9001 §4.9, §6).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::crypto::{DirectionKeys, HeaderKey, Keys, OneRttSecrets, PacketKey};
-use crate::packet::{Level, PacketNumber, SpaceId, TransportError, TransportErrorCode as Code, TxBatch};
+use crate::crypto::{AeadLimits, CipherSuite, DirectionKeys, HeaderKey, Keys, OneRttSecrets, PacketKey};
+use crate::packet::{Level, PacketNumber, SpaceId, TransportError, TransportErrorCode as Code};
 
 /// Packet protection of every level that exists at the moment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyRing {
     pub initial: Option<Keys>,
     pub handshake: Option<Keys>,
     pub one_rtt: Option<OneRtt>,
     /// Packets that failed to open, of all levels: counts against the integrity limit (RFC 9001 §6.6).
     pub failures: u64,
+    /// How much an AEAD may be used; tests put lower limits here.
+    pub limits: fn(CipherSuite) -> AeadLimits,
+}
+
+impl Default for KeyRing {
+    fn default() -> Self {
+        let (initial, handshake, one_rtt) = (None, None, None);
+        Self { initial, handshake, one_rtt, failures: 0, limits: CipherSuite::limits }
+    }
 }
 
 /// 1-RTT keys and their successors.
@@ -39,6 +48,10 @@ pub struct OneRtt {
     acknowledged: bool,
     /// Our first packet number in the present phase.
     local_phase_start: PacketNumber,
+    /// From when on we may begin the next phase; `None` until the peer has acknowledged a packet of the present one.
+    settled: Option<Instant>,
+    /// How many phases were left behind.
+    updates: u64,
     /// Packets sealed with the present key.
     sealed: u64,
 }
@@ -97,6 +110,8 @@ impl OneRtt {
             earlier_largest: None,
             acknowledged: true,
             local_phase_start: 0,
+            settled: None,
+            updates: 0,
             sealed: 0,
         }
     }
@@ -106,26 +121,19 @@ impl OneRtt {
         &self.remote_header
     }
 
-    /// Which key a packet with this Key Phase bit and number needs (RFC 9001 §6.3).
-    pub fn phase_of(&self, bit: bool, pn: PacketNumber) -> Phase {
+    /// The peer's key for a packet with this Key Phase bit and number, and the phase that it is of (RFC 9001 §6.3).
+    ///
+    /// There is always a key to try, made before the packet came: time does not tell which bit was expected
+    /// (RFC 9001 §9.5). Where the key before is gone, the next one stands in.
+    pub fn remote(&self, now: Instant, bit: bool, pn: PacketNumber) -> (Phase, &PacketKey) {
         if bit == self.phase {
-            Phase::Present
-        } else if pn < self.phase_start {
-            Phase::Previous
-        } else {
-            Phase::Next
+            return (Phase::Present, &self.remote);
         }
-    }
-
-    /// The peer's key of a phase, if it still or already exists.
-    pub fn remote(&self, now: Instant, phase: Phase) -> Option<&PacketKey> {
-        match phase {
-            Phase::Present => Some(&self.remote),
-            Phase::Next => Some(&self.next.1),
-            Phase::Previous => {
-                let (key, until) = self.previous.as_ref()?;
-                until.is_none_or(|until| now <= until).then_some(key)
+        match &self.previous {
+            Some((key, until)) if pn < self.phase_start && until.is_none_or(|until| now < until) => {
+                (Phase::Previous, key)
             }
+            _ => (Phase::Next, &self.next.1),
         }
     }
 
@@ -177,20 +185,47 @@ impl OneRtt {
         self.sealed += 1;
     }
 
-    /// True if the present key has protected so many packets that the next one should take over.
-    pub fn is_worn(&self) -> bool {
-        self.sealed >= self.local.packet.confidentiality_limit() / 2
+    /// How many packets were sealed with the present key.
+    pub fn sealed(&self) -> u64 {
+        self.sealed
     }
 
-    /// True if the present key may not protect a batch of packets, and the close after it, any more (RFC 9001 §6.6).
-    pub fn is_used_up(&self) -> bool {
-        const RESERVE: u64 = 2 * TxBatch::MAX_SEGMENTS as u64;
-        self.sealed >= self.local.packet.confidentiality_limit() - RESERVE
+    /// How often keys were updated, by either end.
+    pub fn updates(&self) -> u64 {
+        self.updates
     }
 
-    /// Whether we may begin the next phase: the peer has acknowledged a packet of the present one (RFC 9001 §6.1).
-    pub fn may_update(&self, largest_acked: Option<PacketNumber>) -> bool {
-        largest_acked.is_some_and(|largest| largest >= self.local_phase_start)
+    /// When the peer's previous key is to be forgotten.
+    pub fn previous_until(&self) -> Option<Instant> {
+        self.previous.as_ref().and_then(|(_, until)| *until)
+    }
+
+    /// True while packets of the phase before can be opened.
+    #[cfg(test)]
+    pub fn has_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// Forgets the peer's previous key if it is time (RFC 9001 §6.5).
+    pub fn on_timeout(&mut self, now: Instant) {
+        if self.previous_until().is_some_and(|until| until <= now) {
+            self.previous = None;
+        }
+    }
+
+    /// From when on we may begin the next phase; `None` if the peer has to acknowledge something before
+    /// (RFC 9001 §6.1).
+    pub fn settled(&self) -> Option<Instant> {
+        self.settled
+    }
+
+    /// The peer has acknowledged `largest`. If that is of the present phase, it has the new keys; `wait` later it has
+    /// no use for the old ones (RFC 9001 §6.5).
+    pub fn on_acked(&mut self, now: Instant, largest: PacketNumber, wait: Duration) {
+        // Who acknowledges the new keys without using them does not follow: an update more would leave it behind.
+        if largest >= self.local_phase_start && self.phase_largest.is_some() {
+            self.settled = Some(if self.updates == 0 { now } else { now + wait });
+        }
     }
 
     /// Turns to the next keys. `next_pn` is the number of our next packet.
@@ -203,6 +238,8 @@ impl OneRtt {
         self.earlier_largest = self.earlier_largest.max(self.phase_largest.take());
         self.acknowledged = false;
         self.local_phase_start = next_pn;
+        self.settled = None;
+        self.updates += 1;
         self.sealed = 0;
     }
 }

@@ -9,6 +9,7 @@ mod crypto_stream;
 mod handshake;
 mod idle;
 mod key_ring;
+mod key_update;
 mod lifecycle;
 mod pending;
 mod stats;

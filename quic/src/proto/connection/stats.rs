@@ -22,6 +22,8 @@ pub struct ConnectionStats {
     pub packets_dropped: u64,
     /// Packets that failed authentication.
     pub authentication_failures: u64,
+    /// Key updates, by either end (RFC 9001 §6).
+    pub key_updates: u64,
     /// Packets declared lost.
     pub packets_lost: u64,
     /// Bytes in packets declared lost.

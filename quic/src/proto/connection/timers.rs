@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Connection;
+use super::key_ring::OneRtt;
 use super::lifecycle::Lifecycle;
 use crate::error::ConnectionError;
 use crate::packet::{Side, SpaceId};
@@ -23,6 +24,7 @@ impl Connection {
             self.reminder_at(),
             self.recovery.deadline(&self.spaces, &self.paths.active.cc, self.pto_context()),
             self.local_cids.deadline(),
+            self.keys.one_rtt.as_ref().and_then(OneRtt::previous_until),
             self.ack_deadline().filter(|_| can_send),
             self.pacing_deadline(now).filter(|_| can_send),
         ]
@@ -87,6 +89,9 @@ impl Connection {
             self.streams.repeat_blocked();
         }
         self.local_cids.on_timeout(now, &mut self.outbox.routes);
+        if let Some(keys) = &mut self.keys.one_rtt {
+            keys.on_timeout(now);
+        }
         self.on_recovery_timeout(now);
     }
 

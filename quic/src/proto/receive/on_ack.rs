@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::PacketInfo;
-use crate::packet::{Level, TransportError};
+use crate::packet::{Level, SpaceId, TransportError};
 use crate::proto::connection::Connection;
 use crate::proto::recovery::AckInfo;
 use crate::wire::frame::Ack;
@@ -33,6 +33,9 @@ impl Connection {
             context,
             &mut self.fates,
         )?;
+        if space == SpaceId::Data {
+            self.settle_keys(now);
+        }
         self.pending.set_probes(space, 0);
         self.run_fates(space);
         Ok(())

@@ -75,12 +75,11 @@ impl Connection {
         let mut opened = None;
         if let Some((first, truncated, pn_len)) = keys.remote_header().unprotect(packet, pn_offset) {
             let pn = packet_number::decode(truncated, pn_len, expected);
-            let phase = keys.phase_of(first & KEY_PHASE != 0, pn);
+            let (phase, key) = keys.remote(now, first & KEY_PHASE != 0, pn);
             let header_len = pn_offset + pn_len;
-            let len = keys.remote(now, phase).and_then(|key| {
-                let (header, payload) = packet.split_at_mut_checked(header_len)?;
-                key.open(pn, header, payload)
-            });
+            let len = packet
+                .split_at_mut_checked(header_len)
+                .and_then(|(header, payload)| key.open(pn, header, payload));
             opened = len.map(|len| (first, pn, phase, start + header_len..start + header_len + len));
         }
         let Some((first, pn, phase, payload)) = opened else {
@@ -104,23 +103,6 @@ impl Connection {
             .get(space.index())
             .and_then(|space| space.received.largest())
             .map_or(0, |largest| largest + 1)
-    }
-
-    fn on_authentication_failure(&mut self, level: Level) -> Result<(), TransportError> {
-        self.stats.packets_dropped += 1;
-        self.stats.authentication_failures += 1;
-        self.keys.failures += 1;
-        let limit = match level {
-            Level::OneRtt => self.keys.one_rtt.as_ref().map(|keys| keys.local.packet.integrity_limit()),
-            _ => self.keys.remote(level).map(|keys| keys.packet.integrity_limit()),
-        };
-        if limit.is_some_and(|limit| self.keys.failures >= limit) {
-            return Err(TransportError::new(
-                Code::AEAD_LIMIT_REACHED,
-                "too many packets failed authentication",
-            ));
-        }
-        Ok(())
     }
 }
 

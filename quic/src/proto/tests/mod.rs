@@ -4,5 +4,6 @@ mod acknowledgments;
 mod endings;
 mod handshake;
 mod hostile;
+mod key_update;
 mod network;
 mod pair;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::write::FrameCounts;
-use crate::packet::{SpaceId, TransportError, TransportErrorCode as Code, TxBatch, TxMeta};
+use crate::packet::{TxBatch, TxMeta};
 use crate::proto::connection::Connection;
 
 /// What all datagrams of one call have in common.
@@ -24,7 +24,7 @@ impl Connection {
             }
             return;
         }
-        if let Err(error) = self.renew_keys() {
+        if let Err(error) = self.renew_keys(now) {
             return self.fail(now, error);
         }
         let meta = TxMeta { path: self.paths.active.tuple, ecn: self.paths.active.cc.ecn.mark() };
@@ -43,22 +43,5 @@ impl Connection {
         }
         self.frames_sent = round.counts;
         self.paths.active.cc.set_app_limited(!self.wants_to_send_eliciting());
-    }
-    /// Turns to the next 1-RTT keys before the present ones are used up (RFC 9001 §6.6).
-    fn renew_keys(&mut self) -> Result<(), TransportError> {
-        let Some(keys) = &mut self.keys.one_rtt else { return Ok(()) };
-        if !keys.is_worn() {
-            return Ok(());
-        }
-        let space = &self.spaces[SpaceId::Data.index()];
-        if self.handshake.is_confirmed() && keys.may_update(space.largest_acked) {
-            keys.update(space.sent.next());
-        } else if keys.is_used_up() {
-            return Err(TransportError::new(
-                Code::AEAD_LIMIT_REACHED,
-                "the key may protect no further packet",
-            ));
-        }
-        Ok(())
     }
 }

@@ -68,6 +68,40 @@ fn a_bottleneck_with_a_short_queue_is_used_well() {
     }
 }
 
+/// Both ends update their keys as often as they may, on paths that lose, delay, repeat and change packets.
+// covers: R9001-5.3-03 R9001-6.1-03 R9001-6.2-01 R9001-6.4-01
+#[test]
+fn keys_are_updated_over_bad_paths() {
+    let mut updates = 0;
+    for seed in 0..40 {
+        let mut scenario = Scenario::random(seed);
+        for host in &mut scenario.hosts {
+            host.config.key_update_interval = Some(1 + seed % 8);
+        }
+        scenario.plan.longest = 60_000;
+        let report = scenario.run();
+        updates += report.client.key_updates.min(report.server.key_updates);
+    }
+    assert!(updates > 80, "{updates} updates");
+}
+
+/// What is late or lost is no forgery.
+#[test]
+fn packets_that_an_update_overtakes_are_opened() {
+    for (seed, loss) in [(1, 0.0), (2, 0.02), (3, 0.1)] {
+        let reorder = Node::Reorder { share: 0.1, by: ms(30) };
+        let nodes = [Node::megabits(10, 100), Node::Loss(loss), reorder, Node::Delay(ms(20))];
+        let mut scenario = Scenario::download(seed, 1_000_000, &nodes);
+        for host in &mut scenario.hosts {
+            host.config.key_update_interval = Some(1);
+        }
+        let report = scenario.run();
+        assert!(report.server.key_updates >= 5, "{report:?}");
+        let failures = [report.client.authentication_failures, report.server.authentication_failures];
+        assert_eq!(failures, [0; 2], "{report:?}");
+    }
+}
+
 /// `GANNET_SEEDS=1000..20000 cargo test --lib seeds_of_your_choice -- --ignored`
 #[test]
 #[ignore = "for as many as there is time for"]

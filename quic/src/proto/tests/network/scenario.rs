@@ -50,6 +50,8 @@ pub(super) struct Summary {
     pub(super) probe_timeouts: u64,
     pub(super) congestion_window: u64,
     pub(super) rtt: Duration,
+    pub(super) key_updates: u64,
+    pub(super) authentication_failures: u64,
 }
 
 impl From<ConnectionStats> for Summary {
@@ -60,6 +62,8 @@ impl From<ConnectionStats> for Summary {
             probe_timeouts: stats.probe_timeouts,
             congestion_window: stats.congestion_window,
             rtt: stats.rtt,
+            key_updates: stats.key_updates,
+            authentication_failures: stats.authentication_failures,
         }
     }
 }
