@@ -25,7 +25,7 @@ impl TestCase {
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "handshake" | "longrtt" | "transfer" | "transferloss" | "transfercorruption" | "multiplexing"
-            | "blackhole" | "ipv6" | "amplificationlimit" => Self::Transfer,
+            | "blackhole" | "ipv6" | "amplificationlimit" | "ecn" => Self::Transfer,
             "chacha20" => Self::ChaCha20,
             "retry" => Self::Retry,
             "http3" => Self::Http3,

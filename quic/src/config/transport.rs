@@ -66,7 +66,7 @@ impl Default for TransportConfig {
             max_ack_delay: Duration::from_millis(25),
             ack_delay_exponent: 3,
             initial_mtu: MIN_DATAGRAM_SIZE as u16,
-            congestion_control: CongestionControl::NewReno,
+            congestion_control: CongestionControl::Cubic,
             initial_congestion_window: None,
             active_connection_id_limit: 4,
             crypto_buffer_size: 64 << 10,
@@ -171,7 +171,7 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// The algorithm of congestion control. Default [`CongestionControl::NewReno`].
+    /// The algorithm of congestion control. Default [`CongestionControl::Cubic`].
     pub fn congestion_control(mut self, algorithm: CongestionControl) -> Self {
         self.0.congestion_control = algorithm;
         self

@@ -90,8 +90,10 @@ pub trait ControllerFactory: fmt::Debug + Send + Sync {
 #[non_exhaustive]
 pub enum CongestionControl {
     /// NewReno, as RFC 9002 describes it.
-    #[default]
     NewReno,
+    /// CUBIC (RFC 9438), which fills fast and long paths much sooner after a loss, with HyStart++ (RFC 9406).
+    #[default]
+    Cubic,
     /// The user's own.
     Custom(Arc<dyn ControllerFactory>),
 }

@@ -3,12 +3,15 @@
 //! The built-in controllers are variants of an enum, so that the calls of each packet are plain calls; the user's own
 //! sit behind [`Controller`]. Owned by [`PathCc`](super::recovery::PathCc).
 
+mod cubic;
+mod hystart;
 mod new_reno;
 mod pacer;
 
 #[cfg(test)]
 mod tests;
 
+pub use cubic::Cubic;
 pub use new_reno::NewReno;
 pub use pacer::Pacer;
 
@@ -16,11 +19,18 @@ use std::time::Instant;
 
 use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, Rtt};
 
+/// RFC 9002 §7.2.
+fn initial_window(max_datagram_size: u64) -> u64 {
+    (10 * max_datagram_size).min((2 * max_datagram_size).max(14_720))
+}
+
 /// The controller of one path.
 #[derive(Debug)]
 pub enum Congestion {
     /// NewReno.
     NewReno(NewReno),
+    /// CUBIC.
+    Cubic(Cubic),
     /// The user's own.
     Custom(Box<dyn Controller>),
 }
@@ -29,6 +39,7 @@ macro_rules! dispatch {
     ($self:expr, $controller:ident => $call:expr) => {
         match $self {
             Congestion::NewReno($controller) => $call,
+            Congestion::Cubic($controller) => $call,
             Congestion::Custom($controller) => $call,
         }
     };
@@ -45,6 +56,7 @@ impl Congestion {
     ) -> Self {
         match control {
             CongestionControl::NewReno => Self::NewReno(NewReno::new(max_datagram_size, initial_window)),
+            CongestionControl::Cubic => Self::Cubic(Cubic::new(max_datagram_size, initial_window)),
             CongestionControl::Custom(factory) => {
                 Self::Custom(factory.new_controller(now, max_datagram_size))
             }

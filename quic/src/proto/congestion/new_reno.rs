@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::initial_window;
 use crate::packet::{Acked, CongestionEvent, Controller};
 
 /// A window grows by the bytes acknowledged until the first loss, then by a datagram per window; each episode of loss
@@ -18,11 +19,6 @@ pub struct NewReno {
     max_datagram_size: u64,
     /// The window before anything happened, while nothing happened.
     untouched: bool,
-}
-
-/// RFC 9002 §7.2.
-fn initial_window(max_datagram_size: u64) -> u64 {
-    (10 * max_datagram_size).min((2 * max_datagram_size).max(14_720))
 }
 
 impl NewReno {
