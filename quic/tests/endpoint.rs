@@ -311,3 +311,58 @@ async fn failed_attempts_leave_nothing_behind() {
     in_time(pair.client.wait_idle()).await;
     assert_eq!(pair.client.connections(), 0);
 }
+
+#[tokio::test]
+async fn one_endpoint_serves_several_sockets() {
+    let pair = Pair::with(TransportConfig::default());
+    accept_all(&pair.server);
+    let second = pair.server.add_socket(localhost()).unwrap();
+    assert_ne!(second, pair.addr());
+    let further = pair.client.connect(second, "localhost").unwrap();
+    let further = in_time(further).await.unwrap();
+    let main = in_time(pair.client.connect(pair.addr(), "localhost").unwrap()).await.unwrap();
+    assert_eq!((further.remote_address(), main.remote_address()), (second, pair.addr()));
+    in_time(async { tokio::join!(further.handshake_confirmed(), main.handshake_confirmed()) })
+        .await
+        .0
+        .unwrap();
+    in_time(pair.server.close(VarInt::from_u32(1), b"")).await;
+    let closed = ConnectionError::Application { code: 1_u8.into(), reason: "".into() };
+    assert_eq!(in_time(further.closed()).await, closed);
+    assert_eq!(in_time(main.closed()).await, closed);
+    drop(pair.server);
+    // All sockets go with the endpoint, as soon as the last closed connection is forgotten.
+    for addr in [second, main.remote_address()] {
+        in_time(async {
+            while UdpSocket::bind(addr).is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+}
+
+/// The same socket once more, by another descriptor: the address stays, the old descriptor is closed.
+#[tokio::test]
+async fn connections_go_on_over_another_socket() {
+    let (client_config, server_config) = configs(TransportConfig::default());
+    let socket = UdpSocket::bind(localhost()).unwrap();
+    let copy = socket.try_clone().unwrap();
+    let server = Endpoint::builder().server(server_config).udp_socket(socket).unwrap();
+    let client = Endpoint::client(localhost()).unwrap();
+    client.set_client_config(client_config);
+    let pair = Pair { client, server };
+    let (client, server) = pair.connect().await;
+    let data = pattern(3_000_000);
+    let mut send = server.open_uni().await.unwrap();
+    send.write_all(&data[..1_000_000]).await.unwrap();
+    pair.server.rebind(copy).unwrap();
+    let write = async {
+        send.write_all(&data[1_000_000..]).await.unwrap();
+        send.finish().await.unwrap();
+    };
+    let read = async { client.accept_uni().await.unwrap().read_to_end(data.len()).await.unwrap() };
+    let ((), received) = in_time(async { tokio::join!(write, read) }).await;
+    assert!(received == data);
+    let _another = pair.connect().await;
+}

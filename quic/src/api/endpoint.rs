@@ -15,7 +15,7 @@ use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::driver::endpoint_task::EndpointTask;
 use crate::driver::shared::endpoint::Endpoint as Shared;
 use crate::error::ConnectError;
-use crate::net::{Socket, UdpSocket};
+use crate::net::{Socket, SocketSource};
 use crate::packet::Rng;
 use crate::wire::VarInt;
 
@@ -127,12 +127,35 @@ impl Endpoint {
         self.shared.set_server(config.into());
     }
 
-    /// The address of the socket.
+    /// Binds one more socket, and returns its address. Connections are accepted there as well, and answered from there.
+    ///
+    /// [`Endpoint::connect`] takes the first socket that speaks the family of the server's address; so an endpoint may
+    /// have one for IPv4 and one for IPv6. The socket stays as long as the endpoint.
+    ///
+    /// # Errors
+    /// If the system has no such address, it is in use, or the endpoint has 65,536 sockets.
+    pub fn add_socket(&self, socket: impl Into<SocketSource>) -> io::Result<SocketAddr> {
+        self.shared.add_socket(socket.into())
+    }
+
+    /// Puts another socket in the place of the first one. All connections over that go on over the new one, with nothing
+    /// lost but what the system drops; the old one is closed when what was under way has had time to arrive, after 1 s.
+    ///
+    /// A client does so when its network has changed. Its servers see a new address, and follow it once they have
+    /// checked it (RFC 9000 §9). A server's address must stay the same, because clients do not follow it.
+    ///
+    /// # Errors
+    /// If the system has no such address, or it is in use: then nothing has changed.
+    pub fn rebind(&self, socket: impl Into<SocketSource>) -> io::Result<()> {
+        self.shared.rebind(socket.into())
+    }
+
+    /// The address of the first socket.
     ///
     /// # Errors
     /// The system's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.shared.socket.local_addr()
+        self.shared.sockets.local_addr()
     }
 
     /// How many connections there are, those that wait for [`Endpoint::accept`] not counted.
@@ -270,14 +293,7 @@ impl EndpointBuilder {
     /// # Errors
     /// If the system has no such address, or it is in use.
     pub fn bind(self, addr: SocketAddr) -> io::Result<Endpoint> {
-        let socket = match UdpSocket::bind(addr) {
-            Err(error) if addr.ip().is_unspecified() && addr.is_ipv6() => {
-                tracing::debug!(%error, "no IPv6: IPv4 alone");
-                UdpSocket::bind(([0, 0, 0, 0], addr.port()).into())?
-            }
-            result => result?,
-        };
-        self.udp_socket(socket)
+        self.on(addr.into())
     }
 
     /// Takes over a UDP socket that is bound already.
@@ -285,26 +301,7 @@ impl EndpointBuilder {
     /// # Errors
     /// The system's.
     pub fn udp_socket(self, socket: std::net::UdpSocket) -> io::Result<Endpoint> {
-        let socket = UdpSocket::new(socket, self.config.gso)?;
-        let (receive, send) = (self.config.socket_receive_buffer, self.config.socket_send_buffer);
-        let granted = socket.enlarge_buffers(receive, send);
-        tracing::info!(
-            addr = ?socket.local_addr().ok(),
-            receive_buffer = granted.receive,
-            send_buffer = granted.send,
-            segments = socket.max_send_segments(),
-            "socket bound"
-        );
-        if granted.receive < receive || granted.send < send {
-            tracing::warn!(
-                receive,
-                send,
-                granted_receive = granted.receive,
-                granted_send = granted.send,
-                "the system grants smaller socket buffers than asked for; on Linux see net.core.rmem_max and wmem_max"
-            );
-        }
-        self.socket(Arc::new(socket))
+        self.on(socket.into())
     }
 
     /// Uses any [`Socket`], for example one of a simulated network.
@@ -312,15 +309,20 @@ impl EndpointBuilder {
     /// # Errors
     /// If the system has no randomness to give.
     pub fn socket(self, socket: Arc<dyn Socket>) -> io::Result<Endpoint> {
+        self.on(socket.into())
+    }
+
+    fn on(self, source: SocketSource) -> io::Result<Endpoint> {
+        let socket = source.open(Shared::udp_options(&self.config))?;
         let seed = match &self.config.rng_seed {
             Some(seed) => seed.0,
             None => random_seed()?,
         };
-        let shared = Arc::new(Shared::new(self.config, socket, Rng::from_seed(seed)));
+        let shared = Arc::new(Shared::new(self.config, socket.clone(), Rng::from_seed(seed)));
         shared.set_client(self.client);
         shared.set_server(self.server);
         let endpoint = Endpoint::new(shared.clone());
-        shared.spawn(EndpointTask::new(shared.clone()));
+        shared.spawn(EndpointTask::main(shared.clone(), socket));
         Ok(endpoint)
     }
 }

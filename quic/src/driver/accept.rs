@@ -103,7 +103,8 @@ pub fn answer(endpoint: &Endpoint, path: FourTuple, datagram: &[u8]) {
         contents: datagram,
         segment_size: datagram.len(),
     };
-    if let Err(error) = endpoint.socket.try_send(&transmit) {
+    let Some(socket) = endpoint.sockets.get(path.socket) else { return };
+    if let Err(error) = socket.try_send(&transmit) {
         tracing::debug!(%error, remote = %path.remote, "a stateless answer was not sent");
     }
 }

@@ -51,7 +51,7 @@ impl ConnectionTask {
     pub fn new(connection: proto::Connection, ending: Ending, send_budget: u64) -> Self {
         Self {
             connection,
-            transmitter: Transmitter::new(ending.endpoint.socket.clone()),
+            transmitter: Transmitter::new(ending.endpoint.sockets.clone()),
             ending,
             timer: Timer::default(),
             deadline: None,

@@ -1,8 +1,12 @@
 //! The task of a socket: receives, hands datagrams to the connections they belong to, and gives the stateless answers.
+//!
+//! That of the main socket also keeps the endpoint's house: closed connections are forgotten in time, and when nothing is
+//! left to do the other tasks end with it.
 
+use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -10,10 +14,12 @@ use super::accept::{Waiting, answer};
 use super::inbox::Inbox;
 use super::routes::Route;
 use super::shared::endpoint::{Counters, Endpoint};
+use super::shared::signal::Signal;
+use super::shared::sockets::{Added, Sockets};
 use super::timer::Timer;
 use crate::config::{RetryPolicy, ServerConfig};
-use crate::net::{RecvMeta, SocketFuture, Unreachable};
-use crate::packet::{Buffer, Burst, ConnectionId, FourTuple, ResetToken, Rng, SocketId};
+use crate::net::{RecvMeta, Socket, SocketFuture, Unreachable};
+use crate::packet::{Buffer, BufferPool, Burst, ConnectionId, FourTuple, ResetToken, Rng, SocketId};
 use crate::proto::endpoint::{Class, Incoming, Rejected, classify, stateless_reset, version_negotiation};
 
 /// Buffers filled by one system call.
@@ -25,45 +31,87 @@ const MIN_BURST: usize = 4096;
 /// How often errors are forgiven that switched segmentation offload off.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long a socket that another has replaced goes on receiving: what is under way arrives within a round trip.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// Free receive buffers of a socket that are kept.
+const MAX_FREE_BUFFERS: usize = 64;
+
 /// Owns the receiving half of a socket.
 pub struct EndpointTask {
     endpoint: Arc<Endpoint>,
+    role: Role,
+    id: SocketId,
+    socket: Arc<dyn Socket>,
+    /// What of `sockets` this task has seen.
+    generation: u32,
+    pool: BufferPool,
     slots: Vec<Buffer>,
     meta: [RecvMeta; SLOTS],
     rng: Rng,
-    answers: Allowance,
+    answers: Arc<Allowance>,
     unreachable: SocketFuture<Unreachable>,
     timer: Timer,
     /// When errors that switched offload off are forgiven.
     recover_at: Instant,
 }
 
+/// What a socket is to its endpoint.
+enum Role {
+    /// The one that is there as long as the endpoint.
+    Main,
+    /// One more, with what tells its task that it is no longer in the table.
+    Further(Arc<Signal>),
+    /// Another has taken its place; what was under way is received until then.
+    Leaving(Instant),
+}
+
 impl EndpointTask {
-    /// Serves the endpoint's socket.
-    pub fn new(endpoint: Arc<Endpoint>) -> Self {
-        let now = super::now();
+    /// Serves the main socket.
+    pub fn main(endpoint: Arc<Endpoint>, socket: Arc<dyn Socket>) -> Self {
+        Self::new(endpoint, Role::Main, Sockets::MAIN, socket)
+    }
+
+    /// Serves one more socket.
+    pub fn further(endpoint: Arc<Endpoint>, added: Added, socket: Arc<dyn Socket>) -> Self {
+        Self::new(endpoint, Role::Further(added.signal), added.id, socket)
+    }
+
+    fn new(endpoint: Arc<Endpoint>, role: Role, id: SocketId, socket: Arc<dyn Socket>) -> Self {
         Self {
+            role,
+            id,
+            generation: endpoint.sockets.generation(),
+            pool: BufferPool::new(socket.receive_buffer_size(), MAX_FREE_BUFFERS),
             slots: Vec::with_capacity(SLOTS),
             meta: [RecvMeta::default(); SLOTS],
             rng: endpoint.fork_rng(),
-            answers: Allowance::new(now, endpoint.config.stateless_answers_per_second),
-            unreachable: endpoint.socket.clone().unreachable(),
+            answers: endpoint.answers.clone(),
+            unreachable: socket.clone().unreachable(),
             timer: Timer::default(),
-            recover_at: now + RECOVERY_INTERVAL,
+            recover_at: super::now() + RECOVERY_INTERVAL,
+            socket,
             endpoint,
         }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.endpoint.signal.clear(cx.waker());
+        match &self.role {
+            Role::Main => self.endpoint.signal.clear(cx.waker()),
+            Role::Further(signal) => signal.clear(cx.waker()),
+            Role::Leaving(_) => {}
+        }
+        if self.generation != self.endpoint.sockets.generation() && self.look_for_changes().is_break() {
+            return Poll::Ready(());
+        }
         while let Poll::Ready(report) = self.unreachable.as_mut().poll(cx) {
             self.endpoint.on_unreachable(report);
-            self.unreachable = self.endpoint.socket.clone().unreachable();
+            self.unreachable = self.socket.clone().unreachable();
         }
         while self.slots.len() < SLOTS {
-            self.slots.push(self.endpoint.rx_pool.take());
+            self.slots.push(self.pool.take());
         }
-        let received = self.endpoint.socket.poll_recv(cx, &mut self.slots, &mut self.meta);
+        let received = self.socket.poll_recv(cx, &mut self.slots, &mut self.meta);
         let now = super::now();
         match received {
             Poll::Ready(Ok(filled)) => {
@@ -80,17 +128,44 @@ impl EndpointTask {
             Poll::Pending => {}
         }
         if now >= self.recover_at {
-            self.endpoint.socket.recover();
+            self.socket.recover();
             self.recover_at = now + RECOVERY_INTERVAL;
         }
-        let next = self.endpoint.routes.expire(now);
-        if self.endpoint.is_done() {
+        let next = match self.role {
+            Role::Main => self.endpoint.routes.expire(now),
+            Role::Further(_) => None,
+            Role::Leaving(until) => Some(until),
+        };
+        let done = match self.role {
+            Role::Main => self.endpoint.is_done(),
+            Role::Further(_) => false,
+            Role::Leaving(until) => until <= now,
+        };
+        if done {
             return Poll::Ready(());
         }
         if self.timer.poll(next, cx) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// The table of sockets has changed. Breaks if there is nothing left to do.
+    fn look_for_changes(&mut self) -> ControlFlow<()> {
+        self.generation = self.endpoint.sockets.generation();
+        if let Role::Leaving(_) = self.role {
+            return ControlFlow::Continue(());
+        }
+        let Some(socket) = self.endpoint.sockets.get(self.id) else { return ControlFlow::Break(()) };
+        if !Arc::ptr_eq(&socket, &self.socket) {
+            let before = std::mem::replace(&mut self.socket, socket);
+            self.unreachable = self.socket.clone().unreachable();
+            self.pool = BufferPool::new(self.socket.receive_buffer_size(), MAX_FREE_BUFFERS);
+            self.slots.clear();
+            let role = Role::Leaving(super::now() + LEAVING);
+            self.endpoint.spawn(Self::new(self.endpoint.clone(), role, self.id, before));
+        }
+        ControlFlow::Continue(())
     }
 
     /// Takes a filled buffer apart into runs of one connection ID.
@@ -101,13 +176,13 @@ impl EndpointTask {
         let Some(data) = data.get(..len).filter(|data| !data.is_empty() && remote.port() != 0) else {
             return Counters::count(&self.endpoint.counters.malformed);
         };
-        let path = FourTuple { socket: SocketId(0), local_ip, remote };
+        let path = FourTuple { socket: self.id, local_ip, remote };
         let segment_size = segment_size.clamp(1, len);
         let cid_len = self.endpoint.core.connection_ids.len();
         if len >= MIN_BURST && run(data, segment_size, cid_len) == len {
             // The usual case of bulk data: all of it for one connection, and large enough to be handed on as it is.
             let class = classify(&data[..segment_size.min(len)], cid_len, &self.endpoint.config.versions);
-            let mut buffer = std::mem::replace(&mut self.slots[slot], self.endpoint.rx_pool.take());
+            let mut buffer = std::mem::replace(&mut self.slots[slot], self.pool.take());
             buffer.truncate(len);
             let burst = Burst { received: now, path, ecn, segment_size, buffer };
             return self.dispatch(class, burst);
@@ -255,7 +330,11 @@ impl Future for EndpointTask {
 
 impl Drop for EndpointTask {
     fn drop(&mut self) {
-        self.endpoint.on_task_lost();
+        match self.role {
+            Role::Main => self.endpoint.on_task_lost(),
+            Role::Further(_) => self.endpoint.sockets.remove(self.id),
+            Role::Leaving(_) => {}
+        }
     }
 }
 
@@ -269,26 +348,34 @@ fn run(data: &[u8], segment_size: usize, cid_len: usize) -> usize {
 }
 
 /// How many stateless answers may leave: a bucket of one second's worth.
+/// All sockets of an endpoint have one.
 #[derive(Debug)]
-struct Allowance {
+pub struct Allowance {
     per_second: f64,
+    bucket: Mutex<Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
     left: f64,
     filled: Instant,
 }
 
 impl Allowance {
-    fn new(now: Instant, per_second: u32) -> Self {
+    /// A full bucket.
+    pub fn new(now: Instant, per_second: u32) -> Self {
         let per_second = f64::from(per_second);
-        Self { per_second, left: per_second, filled: now }
+        Self { per_second, bucket: Mutex::new(Bucket { left: per_second, filled: now }) }
     }
 
-    fn take(&mut self, now: Instant, endpoint: &Endpoint) -> bool {
-        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.filled = self.filled.max(now);
-        self.left = (self.left + elapsed * self.per_second).min(self.per_second);
-        let granted = self.left >= 1.0;
+    fn take(&self, now: Instant, endpoint: &Endpoint) -> bool {
+        let mut bucket = super::lock(&self.bucket);
+        let elapsed = now.saturating_duration_since(bucket.filled).as_secs_f64();
+        bucket.filled = bucket.filled.max(now);
+        bucket.left = (bucket.left + elapsed * self.per_second).min(self.per_second);
+        let granted = bucket.left >= 1.0;
         if granted {
-            self.left -= 1.0;
+            bucket.left -= 1.0;
         } else {
             Counters::count(&endpoint.counters.unanswered);
         }

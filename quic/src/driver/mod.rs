@@ -11,7 +11,7 @@
 //!            └──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! An **endpoint task** owns the receive half of a socket. It hands each run of datagrams to the inbox of the connection
+//! An **endpoint task** owns the receive half of a socket; an endpoint may have several, and one set of routes. It hands each run of datagrams to the inbox of the connection
 //! it belongs to, and gives the stateless answers. A **connection task** owns a [`proto::Connection`] by value: TLS,
 //! sealing and opening happen in it alone, and it sends straight to the socket. Handles of the application are `Arc`s of
 //! small shared parts; they never wait for packets, encryption or system calls.
@@ -35,6 +35,8 @@
 //! | registry, configurations, rng | `shared::endpoint` | connections of the endpoint, and what their names say | a copy of the list of connections |
 //! | commands, progress, snapshot | `shared::connection` | what their names say | a store or a copy |
 //! | inbox | `inbox` | bursts and the memory they pin | a push; the task swaps |
+//! | sockets | `shared::sockets` | which socket an identifier stands for | a copy of the list of sockets |
+//! | allowance | `endpoint_task` | how many stateless answers may leave | arithmetic |
 //! | routes | `routes` | who gets which datagrams, per shard | one hash operation |
 //! | TX pool | `tx_pool` | free batches | a push or a pop |
 //!

@@ -222,7 +222,7 @@ impl ConnectionTask {
         let mut batches = 0;
         loop {
             let batch = if batches < MAX_BATCHES {
-                self.transmitter.batch(&self.ending.endpoint.tx_pool, self.connection.path().remote)
+                self.transmitter.batch(&self.ending.endpoint.tx_pool, self.connection.path())
             } else {
                 None
             };

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::shared::sockets::Sockets;
 use super::tx_pool::TxPool;
 use crate::net::{Socket, SocketFuture, Transmit, is_too_long};
-use crate::packet::TxBatch;
+use crate::packet::{FourTuple, SocketId, TxBatch};
 
 /// What became of a batch.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum Sent {
 
 /// The sending side of a connection.
 pub struct Transmitter {
-    socket: Arc<dyn Socket>,
+    outlet: Outlet,
     batch: Option<TxBatch>,
     /// Bytes of the batch that are dealt with.
     offset: usize,
@@ -36,11 +37,35 @@ pub struct Transmitter {
     no_offload: Option<SocketAddr>,
 }
 
+/// The socket that was used last, so that the table is asked only when that may have changed.
+struct Outlet {
+    sockets: Arc<Sockets>,
+    generation: u32,
+    id: SocketId,
+    socket: Option<Arc<dyn Socket>>,
+}
+
+impl Outlet {
+    fn get(&mut self, id: SocketId) -> Option<&Arc<dyn Socket>> {
+        if self.is_stale() || self.id != id {
+            self.generation = self.sockets.generation();
+            (self.id, self.socket) = (id, self.sockets.get(id));
+        }
+        self.socket.as_ref()
+    }
+
+    fn is_stale(&self) -> bool {
+        self.generation != self.sockets.generation()
+    }
+}
+
 impl Transmitter {
-    /// Sends on this socket.
-    pub fn new(socket: Arc<dyn Socket>) -> Self {
+    /// Sends on these sockets, each datagram on that of its path.
+    pub fn new(sockets: Arc<Sockets>) -> Self {
+        let generation = sockets.generation();
+        let socket = sockets.get(Sockets::MAIN);
         Self {
-            socket,
+            outlet: Outlet { sockets, generation, id: Sockets::MAIN, socket },
             batch: None,
             offset: 0,
             split: false,
@@ -51,14 +76,15 @@ impl Transmitter {
         }
     }
 
-    /// An empty batch to fill for `remote`; `None` while one is parked.
-    pub fn batch(&mut self, pool: &TxPool, remote: SocketAddr) -> Option<&mut TxBatch> {
+    /// An empty batch to fill, most likely for `path`; `None` while one is parked.
+    pub fn batch(&mut self, pool: &TxPool, path: FourTuple) -> Option<&mut TxBatch> {
         if self.blocked.is_some() {
             return None;
         }
         if self.batch.is_none() {
-            let offload = self.no_offload != Some(remote);
-            self.batch = Some(pool.take(if offload { self.socket.max_send_segments() } else { 1 }));
+            let offload = self.no_offload != Some(path.remote);
+            let socket = self.outlet.get(path.socket).filter(|_| offload);
+            self.batch = Some(pool.take(socket.map_or(1, |socket| socket.max_send_segments())));
         }
         self.batch.as_mut()
     }
@@ -76,13 +102,18 @@ impl Transmitter {
                 contents: rest.get(..len).unwrap_or(rest),
                 segment_size,
             };
-            match self.socket.try_send(&transmit) {
+            let Some(socket) = self.outlet.get(meta.path.socket) else {
+                tracing::debug!(remote = %meta.path.remote, "the socket of this path is closed");
+                self.failed = Some(io::ErrorKind::NotConnected);
+                break;
+            };
+            match socket.try_send(&transmit) {
                 Ok(()) => {
                     self.vain = 0;
                     self.offset += len;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.blocked = Some(wait(&self.socket, self.vain));
+                    self.blocked = Some(wait(socket, self.vain));
                     return Sent::Parked;
                 }
                 Err(error) if len > segment_size => {
@@ -107,7 +138,8 @@ impl Transmitter {
     /// Waits for room, and goes on with the parked batch; ready when none is parked.
     pub fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(blocked) = &mut self.blocked {
-            if blocked.as_mut().poll(cx).is_pending() {
+            // Another socket may be in the place of the one that had no room.
+            if !self.outlet.is_stale() && blocked.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             self.blocked = None;
@@ -151,7 +183,7 @@ mod tests {
     use super::*;
     use crate::driver::lock;
     use crate::net::RecvMeta;
-    use crate::packet::{Buffer, FourTuple, SocketId, TxMeta};
+    use crate::packet::{Buffer, TxMeta};
 
     /// Answers sends from a script; afterwards all succeed.
     #[derive(Debug, Default)]
@@ -195,15 +227,19 @@ mod tests {
         ([127, 0, 0, 1], 2).into()
     }
 
+    fn path() -> FourTuple {
+        FourTuple { socket: Sockets::MAIN, local_ip: None, remote: remote() }
+    }
+
     fn transmitter(script: impl IntoIterator<Item = io::Error>) -> (Arc<Scripted>, Transmitter) {
         let script = Mutex::new(script.into_iter().collect());
         let socket = Arc::new(Scripted { script, ..Scripted::default() });
-        (socket.clone(), Transmitter::new(socket))
+        (socket.clone(), Transmitter::new(Arc::new(Sockets::new(socket))))
     }
 
     fn fill(transmitter: &mut Transmitter, pool: &TxPool, datagrams: usize) {
-        let path = FourTuple { socket: SocketId(0), local_ip: None, remote: remote() };
-        let batch = transmitter.batch(pool, remote()).unwrap();
+        let path = path();
+        let batch = transmitter.batch(pool, path).unwrap();
         for _ in 0..datagrams {
             batch.begin(TxMeta { path, ecn: None }).extend([0; 100]);
             batch.finish();
@@ -232,9 +268,8 @@ mod tests {
         assert_eq!(transmitter.send(), Sent::Done(None));
         assert_eq!(*lock(&socket.sent), [100, 100]);
         transmitter.rest(&pool);
-        let path = FourTuple { socket: SocketId(0), local_ip: None, remote: remote() };
         fill(&mut transmitter, &pool, 1);
-        let room = transmitter.batch(&pool, remote()).unwrap().room(TxMeta { path, ecn: None }, 100);
+        let room = transmitter.batch(&pool, path()).unwrap().room(TxMeta { path: path(), ecn: None }, 100);
         assert_eq!(room, None, "one datagram a batch");
     }
 
@@ -245,7 +280,7 @@ mod tests {
         let (socket, mut transmitter) = transmitter([blocked(), blocked(), blocked(), blocked()]);
         fill(&mut transmitter, &pool, 2);
         assert_eq!(transmitter.send(), Sent::Parked);
-        assert!(transmitter.is_parked() && transmitter.batch(&pool, remote()).is_none());
+        assert!(transmitter.is_parked() && transmitter.batch(&pool, path()).is_none());
         transmitter.rest(&pool);
         assert!(transmitter.is_parked(), "what is in use is not given back");
         std::future::poll_fn(|cx| transmitter.poll_unblocked(cx)).await;

@@ -8,6 +8,8 @@
 #[cfg(test)]
 pub(crate) mod sim;
 #[cfg(feature = "tokio")]
+mod source;
+#[cfg(feature = "tokio")]
 mod udp;
 
 use std::fmt;
@@ -19,6 +21,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::packet::{Buffer, Ecn};
+#[cfg(feature = "tokio")]
+pub use source::SocketSource;
+#[cfg(feature = "tokio")]
+pub(crate) use source::UdpOptions;
 #[cfg(feature = "tokio")]
 pub use udp::UdpSocket;
 #[cfg(feature = "tokio")]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,24 +14,23 @@ use bytes::Bytes;
 use super::accepted::Accepted;
 use super::connection::{Connection, ConnectionRef};
 use super::signal::Signal;
+use super::sockets::Sockets;
 use super::waiters::Waiters;
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::crypto::{ResetKey, TokenKey};
 use crate::driver::accept::Waiting;
 use crate::driver::connection_task::ConnectionTask;
 use crate::driver::ending::Ending;
+use crate::driver::endpoint_task::{Allowance, EndpointTask};
 use crate::driver::inbox::Inbox;
 use crate::driver::lock;
 use crate::driver::routes::{Entries, Routes};
 use crate::driver::tx_pool::TxPool;
 use crate::error::{ConnectError, ConnectionError};
-use crate::net::{Socket, Unreachable};
-use crate::packet::{BufferPool, FourTuple, Rng, Side, SocketId};
+use crate::net::{Socket, SocketSource, UdpOptions, Unreachable};
+use crate::packet::{FourTuple, Rng, Side};
 use crate::proto::{self, ClientArgs};
 use crate::wire::VarInt;
-
-/// Free receive buffers that are kept.
-const MAX_FREE_BUFFERS: usize = 64;
 
 /// What everything of an endpoint shares.
 pub struct Endpoint {
@@ -42,10 +42,8 @@ pub struct Endpoint {
     pub tokens: TokenKey,
     /// Who gets a datagram.
     pub routes: Routes,
-    /// Sends and receives.
-    pub socket: Arc<dyn Socket>,
-    /// Buffers to receive into.
-    pub rx_pool: BufferPool,
+    /// Send and receive.
+    pub sockets: Arc<Sockets>,
     /// Buffers to send from.
     pub tx_pool: TxPool,
     /// Connections that wait for `accept`.
@@ -54,6 +52,8 @@ pub struct Endpoint {
     pub signal: Signal,
     /// What was dropped.
     pub counters: Counters,
+    /// How many stateless answers may leave.
+    pub answers: Arc<Allowance>,
     server: Mutex<Option<Arc<ServerConfig>>>,
     client: Mutex<Option<ClientConfig>>,
     rng: Mutex<Rng>,
@@ -108,18 +108,18 @@ impl Endpoint {
             },
             tokens: TokenKey::new(&token_key),
             routes: Routes::default(),
-            rx_pool: BufferPool::new(socket.receive_buffer_size(), MAX_FREE_BUFFERS),
             tx_pool: TxPool::default(),
             incoming: Accepted::default(),
             signal: Signal::default(),
             counters: Counters::default(),
+            answers: Arc::new(Allowance::new(crate::driver::now(), config.stateless_answers_per_second)),
             server: Mutex::default(),
             client: Mutex::default(),
             rng: Mutex::new(rng),
             registry: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
             handles: AtomicUsize::new(0),
-            socket,
+            sockets: Arc::new(Sockets::new(socket)),
             config,
         }
     }
@@ -144,6 +144,42 @@ impl Endpoint {
         *lock(&self.client) = config;
     }
 
+    /// How UDP sockets are set up.
+    pub fn udp_options(config: &EndpointConfig) -> UdpOptions {
+        UdpOptions {
+            gso: config.gso,
+            receive_buffer: config.socket_receive_buffer,
+            send_buffer: config.socket_send_buffer,
+        }
+    }
+
+    /// Receives from one more socket, and returns its address.
+    ///
+    /// # Errors
+    /// The system's, or when there are too many.
+    pub fn add_socket(self: &Arc<Self>, source: SocketSource) -> io::Result<SocketAddr> {
+        let socket = source.open(Self::udp_options(&self.config))?;
+        let addr = socket.local_addr()?;
+        let added = self.sockets.add(socket.clone())?;
+        self.spawn(EndpointTask::further(self.clone(), added, socket));
+        Ok(addr)
+    }
+
+    /// Puts another socket in the place of the main one.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn rebind(&self, source: SocketSource) -> io::Result<()> {
+        let socket = source.open(Self::udp_options(&self.config))?;
+        self.sockets.replace_main(socket)?;
+        self.signal.set();
+        let connections: Vec<_> = lock(&self.registry).connections.values().cloned().collect();
+        for connection in connections {
+            connection.inbox.signal.set();
+        }
+        Ok(())
+    }
+
     /// An independent source of randomness.
     pub fn fork_rng(&self) -> Rng {
         lock(&self.rng).fork()
@@ -165,11 +201,8 @@ impl Endpoint {
         if remote.port() == 0 || remote.ip().is_unspecified() {
             return Err(ConnectError::InvalidRemoteAddress(remote));
         }
-        let is_ipv4 = self.socket.local_addr().map_or(true, |local| local.is_ipv4());
-        if is_ipv4 && remote.is_ipv6() {
-            return Err(ConnectError::InvalidRemoteAddress(remote));
-        }
-        let path = FourTuple { socket: SocketId(0), local_ip: None, remote };
+        let socket = self.sockets.towards(remote).ok_or(ConnectError::InvalidRemoteAddress(remote))?;
+        let path = FourTuple { socket, local_ip: None, remote };
         let args = ClientArgs {
             version: config.version,
             path,
@@ -314,6 +347,7 @@ impl Endpoint {
             connection.command(|commands| commands.abandoned = true);
         }
         drop(self.incoming.close());
+        self.sockets.close();
         self.routes.inboxes().iter().for_each(|inbox| inbox.close());
     }
 }
@@ -334,6 +368,6 @@ fn comparable(remote: SocketAddr) -> SocketAddr {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("socket", &self.socket).finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("sockets", &self.sockets).finish_non_exhaustive()
     }
 }

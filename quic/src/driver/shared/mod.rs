@@ -10,5 +10,6 @@ pub mod recv;
 pub mod send;
 pub mod send_pool;
 pub mod signal;
+pub mod sockets;
 pub mod stream;
 pub mod waiters;

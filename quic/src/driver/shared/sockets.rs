@@ -1,0 +1,222 @@
+//! The sockets of an endpoint.
+//!
+//! The first one, [`Sockets::MAIN`], is there as long as the endpoint; another may take its place. Further ones are
+//! either bound by the application, and stay, or belong to connections that moved to them, and go with the last of those.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::signal::Signal;
+use crate::driver::lock;
+use crate::net::Socket;
+use crate::packet::SocketId;
+
+/// Which socket an identifier stands for.
+pub struct Sockets {
+    /// Goes up whenever `table` changes, so that whoever remembers a socket sees that it may be another now.
+    generation: AtomicU32,
+    table: Mutex<Vec<Option<Entry>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    socket: Arc<dyn Socket>,
+    /// Wakes the task that receives from it; the main socket's task has the endpoint's signal.
+    signal: Arc<Signal>,
+}
+
+/// A socket that was added.
+#[derive(Debug)]
+pub struct Added {
+    /// What stands for it.
+    pub id: SocketId,
+    /// Tells the task that receives from it that it is no longer in the table.
+    pub signal: Arc<Signal>,
+}
+
+impl Sockets {
+    /// The socket that connections are opened over, and that the endpoint's address is that of.
+    pub const MAIN: SocketId = SocketId(0);
+
+    /// A table of one socket.
+    pub fn new(main: Arc<dyn Socket>) -> Self {
+        let entry = Entry { socket: main, signal: Arc::default() };
+        Self { generation: AtomicU32::new(0), table: Mutex::new(vec![Some(entry)]) }
+    }
+
+    /// Changes when any socket does.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The socket, unless it is closed.
+    pub fn get(&self, id: SocketId) -> Option<Arc<dyn Socket>> {
+        lock(&self.table).get(usize::from(id.0))?.as_ref().map(|entry| entry.socket.clone())
+    }
+
+    /// The address of the main socket.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.get(Self::MAIN).ok_or(io::ErrorKind::NotConnected)?.local_addr()
+    }
+
+    /// Enters a socket.
+    ///
+    /// # Errors
+    /// When there are as many as can be told apart, or the endpoint is no more.
+    pub fn add(&self, socket: Arc<dyn Socket>) -> io::Result<Added> {
+        let signal = Arc::<Signal>::default();
+        let entry = Some(Entry { socket, signal: signal.clone() });
+        let mut table = lock(&self.table);
+        if table.is_empty() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let index = table.iter().position(Option::is_none).unwrap_or(table.len());
+        let Ok(id) = u16::try_from(index) else {
+            return Err(io::Error::other("the endpoint has too many sockets"));
+        };
+        match table.get_mut(index) {
+            Some(free) => *free = entry,
+            None => table.push(entry),
+        }
+        self.generation.fetch_add(1, Ordering::Release);
+        Ok(Added { id: SocketId(id), signal })
+    }
+
+    /// Puts another socket in the place of the main one.
+    ///
+    /// # Errors
+    /// When the endpoint is no more.
+    pub fn replace_main(&self, socket: Arc<dyn Socket>) -> io::Result<()> {
+        let _before = {
+            let mut table = lock(&self.table);
+            let entry = table.first_mut().and_then(Option::as_mut).ok_or(io::ErrorKind::NotConnected)?;
+            self.generation.fetch_add(1, Ordering::Release);
+            std::mem::replace(&mut entry.socket, socket)
+        };
+        Ok(())
+    }
+
+    /// Takes a socket out: its task has ended.
+    pub fn remove(&self, id: SocketId) {
+        let _removed = {
+            let mut table = lock(&self.table);
+            self.generation.fetch_add(1, Ordering::Release);
+            table.get_mut(usize::from(id.0)).and_then(Option::take)
+        };
+    }
+
+    /// Takes all out: the endpoint is no more. The tasks that receive from them learn of it.
+    pub fn close(&self) {
+        let table = {
+            let mut table = lock(&self.table);
+            self.generation.fetch_add(1, Ordering::Release);
+            std::mem::take(&mut *table)
+        };
+        table.iter().flatten().for_each(|entry| entry.signal.set());
+    }
+
+    /// The socket to reach an address over: the first that speaks its family.
+    pub fn towards(&self, remote: SocketAddr) -> Option<SocketId> {
+        let sockets: Vec<_> = {
+            let table = lock(&self.table);
+            table.iter().map(|entry| entry.as_ref().map(|entry| entry.socket.clone())).collect()
+        };
+        let rank = |socket: &dyn Socket| match (socket.local_addr(), remote) {
+            (Ok(SocketAddr::V4(_)), SocketAddr::V6(_)) => None,
+            // Bound to one address it speaks IPv6 alone, unless the system knows better.
+            (Ok(SocketAddr::V6(local)), SocketAddr::V4(_)) if !local.ip().is_unspecified() => Some(1),
+            _ => Some(0),
+        };
+        let ranked = (0..).zip(&sockets).filter_map(|(id, socket)| Some((rank(&**socket.as_ref()?)?, id)));
+        ranked.min().map(|(_, id)| SocketId(id))
+    }
+}
+
+impl fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sockets").field(&lock(&self.table)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll};
+
+    use super::*;
+    use crate::net::{RecvMeta, SocketFuture, Transmit};
+    use crate::packet::Buffer;
+
+    #[derive(Debug)]
+    struct At(&'static str);
+
+    impl Socket for At {
+        fn poll_recv(
+            &self,
+            _: &mut Context<'_>,
+            _: &mut [Buffer],
+            _: &mut [RecvMeta],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn try_send(&self, _: &Transmit<'_>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn writable(self: Arc<Self>) -> SocketFuture<io::Result<()>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(self.0.parse().unwrap())
+        }
+    }
+
+    fn sockets(addrs: &[&'static str]) -> Sockets {
+        let sockets = Sockets::new(Arc::new(At(addrs[0])));
+        for addr in &addrs[1..] {
+            sockets.add(Arc::new(At(addr))).unwrap();
+        }
+        sockets
+    }
+
+    #[test]
+    fn a_socket_of_the_right_family_is_found() {
+        let (v4, v6) = ("192.0.2.9:443".parse().unwrap(), "[2001:db8::9]:443".parse().unwrap());
+        for (addrs, to_v4, to_v6) in [
+            (&["0.0.0.0:1"][..], Some(0), None),
+            (&["[::]:1"], Some(0), Some(0)),
+            (&["[::1]:1"], Some(0), Some(0)),
+            (&["0.0.0.0:1", "[::1]:1"], Some(0), Some(1)),
+            (&["[::1]:1", "0.0.0.0:1"], Some(1), Some(0)),
+            (&["[::]:1", "0.0.0.0:1"], Some(0), Some(0)),
+        ] {
+            let sockets = sockets(addrs);
+            assert_eq!(sockets.towards(v4), to_v4.map(SocketId), "{addrs:?}");
+            assert_eq!(sockets.towards(v6), to_v6.map(SocketId), "{addrs:?}");
+        }
+    }
+
+    #[test]
+    fn sockets_come_and_go() {
+        let sockets = sockets(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+        let before = sockets.generation();
+        sockets.remove(SocketId(1));
+        assert!(sockets.get(SocketId(1)).is_none() && sockets.generation() != before);
+        let added = sockets.add(Arc::new(At("127.0.0.1:4"))).unwrap();
+        assert_eq!(added.id, SocketId(1));
+        assert_eq!(sockets.get(SocketId(1)).unwrap().local_addr().unwrap().port(), 4);
+        sockets.replace_main(Arc::new(At("127.0.0.1:5"))).unwrap();
+        assert_eq!(sockets.local_addr().unwrap().port(), 5);
+        sockets.close();
+        assert!(sockets.get(SocketId(2)).is_none() && sockets.local_addr().is_err());
+        assert!(sockets.add(Arc::new(At("127.0.0.1:4"))).is_err());
+        assert!(sockets.replace_main(Arc::new(At("127.0.0.1:4"))).is_err());
+    }
+}
