@@ -16,6 +16,8 @@ pub enum TestCase {
     Retry,
     /// The same over HTTP/3; all others speak HTTP/0.9.
     Http3,
+    /// From version 1 to version 2 without a round trip; all other cases are about version 1 alone.
+    V2,
     /// A connection for each file, one after the other.
     Multiconnect,
 }
@@ -29,6 +31,7 @@ impl TestCase {
             "chacha20" => Self::ChaCha20,
             "retry" => Self::Retry,
             "http3" => Self::Http3,
+            "v2" => Self::V2,
             "multiconnect" | "handshakeloss" | "handshakecorruption" => Self::Multiconnect,
             _ => return None,
         })

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use gannet::{
     Connection, VarInt,
-    config::{ClientConfig, RustlsClient, TransportConfig, default_provider},
+    config::{ClientConfig, ClientVersions, RustlsClient, TransportConfig, Version, default_provider},
 };
 use gannet_examples::{
     body,
@@ -52,7 +52,11 @@ fn config(case: TestCase) -> Result<ClientConfig> {
     let mut tls = tls::client_with(provider, Trust::Anybody, &[case.alpn()])?;
     tls.key_log = Arc::new(KeyLogFile::new());
     let transport = TransportConfig::builder().handshake_timeout(HANDSHAKE_TIMEOUT).build()?;
-    Ok(ClientConfig::new(RustlsClient::new(tls)?).transport(transport))
+    let versions = match case {
+        TestCase::V2 => ClientVersions::default(),
+        _ => ClientVersions::new(&[Version::V1])?,
+    };
+    Ok(ClientConfig::new(RustlsClient::new(tls)?).transport(transport).versions(versions))
 }
 
 /// Downloads files over one connection, all at once.

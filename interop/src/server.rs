@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use gannet::{
     Endpoint, Incoming,
-    config::{RetryPolicy, RustlsServer, ServerConfig, TransportConfig},
+    config::{RetryPolicy, RustlsServer, ServerConfig, ServerVersions, TransportConfig, Version},
 };
 use gannet_examples::{certificate::Identity, root::Root, server, tls};
 use rustls::KeyLogFile;
@@ -28,7 +28,12 @@ pub async fn run(case: TestCase) -> Result<()> {
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 443));
     let transport = TransportConfig::builder().handshake_timeout(HANDSHAKE_TIMEOUT).build()?;
     let retry = if case == TestCase::Retry { RetryPolicy::Always } else { RetryPolicy::Never };
-    let config = ServerConfig::new(RustlsServer::new(tls)?).use_retry(retry).transport(transport);
+    let versions = match case {
+        TestCase::V2 => ServerVersions::default(),
+        _ => ServerVersions::new(&[Version::V1])?,
+    };
+    let config =
+        ServerConfig::new(RustlsServer::new(tls)?).use_retry(retry).transport(transport).versions(versions);
     let endpoint = Endpoint::server(config, any)?;
     if case == TestCase::Http3 {
         server::run(&endpoint, &root).await;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{ConfigError, ConnectionIdGenerator, RandomConnectionIds, check};
-use crate::packet::{MAX_CID_LEN, VERSION_1};
+use crate::packet::MAX_CID_LEN;
 
 /// A secret of an endpoint; never printed.
 #[derive(Clone)]
@@ -27,8 +27,6 @@ pub struct EndpointConfig {
     /// Drawn at random by the endpoint if not set.
     pub(crate) token_key: Option<Secret>,
     pub(crate) rng_seed: Option<Secret>,
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "read by the driver"))]
-    pub(crate) versions: Vec<u32>,
     pub(crate) max_connections: usize,
     pub(crate) max_incoming: usize,
     pub(crate) incoming_buffer_size: usize,
@@ -52,7 +50,6 @@ impl Default for EndpointConfig {
             reset_key: None,
             token_key: None,
             rng_seed: None,
-            versions: vec![VERSION_1],
             max_connections: 1 << 20,
             max_incoming: 1024,
             incoming_buffer_size: 64 << 10,

@@ -10,11 +10,13 @@ mod connection_id;
 mod endpoint;
 mod peers;
 mod transport;
+mod versions;
 
 pub use connection_id::{ConnectionIdGenerator, RandomConnectionIds};
 pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
 pub use peers::{ClientConfig, RetryPolicy, ServerConfig};
 pub use transport::{TransportConfig, TransportConfigBuilder};
+pub use versions::{ClientVersions, ServerVersions, Version};
 
 pub use crate::crypto::tls::rustls::{RustlsClient, RustlsServer, default_provider};
 pub use crate::crypto::tls::{ClientTls, ServerTls, Session, TlsConfigError};

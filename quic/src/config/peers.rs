@@ -6,23 +6,22 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::TransportConfig;
+use super::{ClientVersions, ServerVersions, TransportConfig};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
 use crate::crypto::tls::{ClientTls, ServerTls, TlsConfigError};
-use crate::packet::VERSION_1;
 
 /// How an endpoint opens connections.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     pub(crate) tls: Arc<dyn ClientTls>,
     pub(crate) transport: Arc<TransportConfig>,
-    pub(crate) version: u32,
+    pub(crate) versions: ClientVersions,
 }
 
 impl ClientConfig {
     /// With TLS of your own making, for example a [`RustlsClient`], and the default transport.
     pub fn new(tls: impl ClientTls + 'static) -> Self {
-        Self { tls: Arc::new(tls), transport: Arc::default(), version: VERSION_1 }
+        Self { tls: Arc::new(tls), transport: Arc::default(), versions: ClientVersions::default() }
     }
 
     /// Trusts `roots`, shows no certificate, and speaks the application protocols `alpn`, best first.
@@ -46,10 +45,11 @@ impl ClientConfig {
         &self.tls
     }
 
-    /// The QUIC version that connections begin with.
+    /// Which versions of QUIC it speaks. Default versions 2 and 1.
     #[must_use]
-    pub fn version(&self) -> u32 {
-        self.version
+    pub fn versions(mut self, versions: ClientVersions) -> Self {
+        self.versions = versions;
+        self
     }
 }
 
@@ -69,6 +69,7 @@ pub enum RetryPolicy {
 pub struct ServerConfig {
     pub(crate) tls: Arc<dyn ServerTls>,
     pub(crate) transport: Arc<TransportConfig>,
+    pub(crate) versions: ServerVersions,
     pub(crate) retry: RetryPolicy,
     pub(crate) retry_token_lifetime: Duration,
 }
@@ -79,6 +80,7 @@ impl ServerConfig {
         Self {
             tls: Arc::new(tls),
             transport: Arc::default(),
+            versions: ServerVersions::default(),
             retry: RetryPolicy::default(),
             retry_token_lifetime: Duration::from_secs(15),
         }
@@ -108,6 +110,13 @@ impl ServerConfig {
     #[must_use]
     pub fn tls(&self) -> &Arc<dyn ServerTls> {
         &self.tls
+    }
+
+    /// Which versions of QUIC it speaks. Default versions 2 and 1.
+    #[must_use]
+    pub fn versions(mut self, versions: ServerVersions) -> Self {
+        self.versions = versions;
+        self
     }
 
     /// Whether clients are asked to come again with a token that proves their address. Default never.

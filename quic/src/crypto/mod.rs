@@ -27,11 +27,10 @@ mod version;
 #[cfg(test)]
 mod vectors;
 
-pub use client_hello::{ClientHello, InvalidClientHello};
+pub use client_hello::{ClientHello, InvalidClientHello, MAX_CLIENT_HELLO_LEN};
 pub use header_protection::HeaderKey;
 pub use initial::initial_keys;
 pub use keys::{AeadLimits, CipherSuite, DirectionKeys, Keys, OneRttSecrets, PacketKey};
 pub use reset::ResetKey;
 pub use retry::{retry_tag, verify_retry_tag};
 pub use tokens::{TokenError, TokenKey};
-pub use version::VERSION_2;

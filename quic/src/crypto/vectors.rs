@@ -4,9 +4,9 @@ use ring::hkdf::{HKDF_SHA256, KeyType as _, Prk, Salt};
 use serde_json::Value;
 
 use super::hkdf::{Secret, expand_label, expand_label_array};
-use super::version::{VERSION_2, constants};
+use super::version::constants;
 use super::*;
-use crate::packet::{ConnectionId, Side, VERSION_1};
+use crate::packet::{ConnectionId, Side, VERSION_1, VERSION_2};
 
 const RFC9001: &str = include_str!("../../testdata/rfc9001-appendix-a.json");
 const RFC9369: &str = include_str!("../../testdata/rfc9369-appendix-a.json");

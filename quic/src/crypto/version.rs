@@ -1,9 +1,6 @@
 //! What QUIC versions do not have in common as far as cryptography goes: data, and no code.
 
-use crate::packet::VERSION_1;
-
-/// QUIC version 2 (RFC 9369 §3.1).
-pub const VERSION_2: u32 = 0x6b33_43cf;
+use crate::packet::{VERSION_1, VERSION_2};
 
 /// Constants of one QUIC version.
 pub(super) struct VersionConstants {

@@ -67,6 +67,7 @@ impl ConnectionTask {
     /// Answers a client. TLS begins here, in the task of the connection and not in that of whoever accepted it.
     pub async fn serve(incoming: Incoming, config: Arc<ServerConfig>, ending: Ending) {
         let args = ServerArgs {
+            versions: &config.versions,
             tls: &*config.tls,
             config: config.transport.clone(),
             endpoint: &ending.endpoint.core,

@@ -3,7 +3,7 @@
 //! That of the main socket also keeps the endpoint's house: closed connections are forgotten in time, and when nothing is
 //! left to do the other tasks end with it.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -17,9 +17,11 @@ use super::shared::endpoint::{Counters, Endpoint};
 use super::shared::signal::Signal;
 use super::shared::sockets::{Added, Sockets};
 use super::timer::Timer;
-use crate::config::{RetryPolicy, ServerConfig};
+use crate::config::{RetryPolicy, ServerConfig, ServerVersions};
 use crate::net::{RecvMeta, Socket, SocketFuture, Unreachable};
-use crate::packet::{Buffer, BufferPool, Burst, ConnectionId, FourTuple, ResetToken, Rng, SocketId};
+use crate::packet::{
+    Buffer, BufferPool, Burst, ConnectionId, FourTuple, ResetToken, Rng, SocketId, VERSION_1, VERSION_2,
+};
 use crate::proto::endpoint::{Class, Incoming, Rejected, classify, stateless_reset, version_negotiation};
 
 /// Buffers filled by one system call.
@@ -27,6 +29,9 @@ const SLOTS: usize = 32;
 
 /// What is shorter is copied out of its buffer, bytes.
 const MIN_BURST: usize = 4096;
+
+/// The versions whose packets can be told apart; which of them a client may begin with is the server's choice.
+const SPOKEN: [u32; 2] = [VERSION_1, VERSION_2];
 
 /// How often errors are forgiven that switched segmentation offload off.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(60);
@@ -181,7 +186,7 @@ impl EndpointTask {
         let cid_len = self.endpoint.core.connection_ids.len();
         if len >= MIN_BURST && run(data, segment_size, cid_len) == len {
             // The usual case of bulk data: all of it for one connection, and large enough to be handed on as it is.
-            let class = classify(&data[..segment_size.min(len)], cid_len, &self.endpoint.config.versions);
+            let class = classify(&data[..segment_size.min(len)], cid_len, &SPOKEN);
             let mut buffer = std::mem::replace(&mut self.slots[slot], self.pool.take());
             buffer.truncate(len);
             let burst = Burst { received: now, path, ecn, segment_size, buffer };
@@ -191,7 +196,7 @@ impl EndpointTask {
         while start < len {
             let rest = &self.slots[slot].as_ref()[start..len];
             let run = run(rest, segment_size, cid_len);
-            let class = classify(&rest[..segment_size.min(run)], cid_len, &self.endpoint.config.versions);
+            let class = classify(&rest[..segment_size.min(run)], cid_len, &SPOKEN);
             let buffer = Buffer::from(&rest[..run]);
             start += run;
             self.dispatch(class, Burst { received: now, path, ecn, segment_size, buffer });
@@ -219,14 +224,8 @@ impl EndpointTask {
                 }
             }
             Class::UnsupportedVersion { dcid, scid, .. } => {
-                let datagram = burst.buffer.as_ref();
-                if self.endpoint.server().is_some()
-                    && let (Some(dcid), Some(scid)) = (datagram.get(dcid), datagram.get(scid))
-                    && self.answers.take(burst.received, &self.endpoint)
-                {
-                    let versions = &self.endpoint.config.versions;
-                    let datagram = version_negotiation(dcid, scid, versions, &mut self.rng);
-                    answer(&self.endpoint, burst.path, &datagram);
+                if let Some(config) = self.endpoint.server() {
+                    self.offer_versions(&burst, &config.versions, dcid, scid);
                 }
             }
             Class::Drop => Counters::count(&self.endpoint.counters.malformed),
@@ -267,11 +266,36 @@ impl EndpointTask {
         }
     }
 
+    /// A client of another version: tells it which ones there are (RFC 9000 §6.1). The IDs are ranges of its datagram.
+    fn offer_versions(
+        &mut self,
+        burst: &Burst,
+        versions: &ServerVersions,
+        dcid: Range<usize>,
+        scid: Range<usize>,
+    ) {
+        let datagram = burst.buffer.as_ref();
+        if let (Some(dcid), Some(scid)) = (datagram.get(dcid), datagram.get(scid))
+            && self.answers.take(burst.received, &self.endpoint)
+        {
+            let offer: Vec<u32> = versions.offer().collect();
+            let datagram = version_negotiation(dcid, scid, &offer, &mut self.rng);
+            answer(&self.endpoint, burst.path, &datagram);
+        }
+    }
+
     /// A client that nobody knows: opens its Initial, and queues it for the application.
     fn admit(&mut self, burst: &Burst) {
         let Some(config) = self.endpoint.server() else {
             return Counters::count(&self.endpoint.counters.unknown);
         };
+        let acceptable: Vec<u32> = config.versions.acceptable().collect();
+        let cid_len = self.endpoint.core.connection_ids.len();
+        if let Class::UnsupportedVersion { dcid, scid, .. } =
+            classify(burst.buffer.as_ref(), cid_len, &acceptable)
+        {
+            return self.offer_versions(burst, &config.versions, dcid, scid);
+        }
         let opened = Incoming::open(
             burst.received,
             super::wall_clock(),

@@ -8,6 +8,7 @@ mod error;
 mod ids;
 mod rng;
 mod tx_batch;
+mod version;
 
 pub use buffer::{Buffer, BufferPool};
 pub use burst::Burst;
@@ -17,9 +18,7 @@ pub use error::{TransportError, TransportErrorCode};
 pub use ids::{Dir, Ecn, EcnCounts, FourTuple, Level, PacketNumber, Side, SocketId, SpaceId, StreamId};
 pub use rng::Rng;
 pub use tx_batch::{TxBatch, TxMeta};
-
-/// QUIC version 1 (RFC 9000 §15).
-pub const VERSION_1: u32 = 0x0000_0001;
+pub use version::{VERSION_1, VERSION_2, Version, reserved_version};
 
 /// No connection ID is longer in the versions we speak (RFC 9000 §17.2).
 pub const MAX_CID_LEN: usize = 20;

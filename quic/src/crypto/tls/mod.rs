@@ -29,6 +29,12 @@ pub trait Session: Send {
     /// The bytes belong to the level before that change. A client calls it once before it reads anything.
     fn write(&mut self, out: &mut Vec<u8>) -> Option<KeyChange>;
 
+    /// The connection turns to another version of QUIC than the one it was started with: the keys of later levels are of
+    /// that version, and so are tickets (RFC 9368 §2.3, RFC 9369 §5).
+    ///
+    /// It comes before the first [`Session::read`]. A server is given the transport parameters to send in that version.
+    fn change_version(&mut self, version: u32, params: Option<Vec<u8>>);
+
     /// The level whose CRYPTO data comes next: Initial, Handshake, and OneRtt once the handshake is complete.
     fn read_level(&self) -> Level;
 

@@ -204,7 +204,7 @@ impl Endpoint {
         let socket = self.sockets.towards(remote).ok_or(ConnectError::InvalidRemoteAddress(remote))?;
         let path = FourTuple { socket, local_ip: None, remote };
         let args = ClientArgs {
-            version: config.version,
+            versions: &config.versions,
             path,
             server_name,
             tls: &*config.tls,

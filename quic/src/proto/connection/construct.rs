@@ -7,9 +7,10 @@ use super::handshake::Handshake;
 use super::idle::Idle;
 use super::key_ring::KeyRing;
 use super::lifecycle::Lifecycle;
+use super::negotiation::Negotiation;
 use super::pending::Pending;
 use super::{Connection, ConnectionStats, Outbox};
-use crate::config::{ConnectionIdGenerator, TransportConfig};
+use crate::config::{ClientVersions, ConnectionIdGenerator, ServerVersions, TransportConfig};
 use crate::crypto::tls::{ClientTls, ServerTls, Session, TlsConfigError};
 use crate::crypto::{ResetKey, initial_keys};
 use crate::packet::{ConnectionId, FourTuple, Rng, Side, SpaceId};
@@ -38,8 +39,8 @@ pub struct EndpointShared {
 /// What a client connection is made from.
 #[derive(Debug)]
 pub struct ClientArgs<'a> {
-    /// The QUIC version to begin with.
-    pub version: u32,
+    /// The QUIC versions to begin with and to be taken to.
+    pub versions: &'a ClientVersions,
     /// Our socket and the server's address.
     pub path: FourTuple,
     /// Whom the certificate must name.
@@ -57,6 +58,8 @@ pub struct ClientArgs<'a> {
 /// What a server connection is made from, besides the [`Incoming`] it answers.
 #[derive(Debug)]
 pub struct ServerArgs<'a> {
+    /// The QUIC versions that the client may be taken to.
+    pub versions: &'a ServerVersions,
     /// Makes the TLS session.
     pub tls: &'a dyn ServerTls,
     /// Windows, limits, timers.
@@ -73,17 +76,20 @@ impl Connection {
     /// # Errors
     /// If TLS cannot begin with this configuration and server name.
     pub fn client(now: Instant, args: ClientArgs<'_>) -> Result<Self, TlsConfigError> {
-        let ClientArgs { version, path, server_name, tls, config, endpoint, mut rng } = args;
+        let ClientArgs { versions, path, server_name, tls, config, endpoint, mut rng } = args;
         let scid = endpoint.connection_ids.generate(&mut rng);
         let bytes: [u8; INITIAL_DCID_LEN] = rng.array();
         let dcid = ConnectionId::try_from(&bytes[..]).unwrap_or_default();
-        let params = local_params(&config, scid);
+        let negotiation = Negotiation::client(versions.clone());
+        let version = negotiation.original;
+        let mut params = local_params(&config, scid);
+        params.version_information = Some(negotiation.information(version, &mut rng));
         let mut encoded = Vec::new();
         params.encode(Side::Client, &mut rng, &mut encoded);
         let session = tls.start(version, server_name, encoded)?;
         let mut connection = Self::new(
             now,
-            &NewConnection {
+            NewConnection {
                 side: Side::Client,
                 version,
                 path,
@@ -91,6 +97,7 @@ impl Connection {
                 scid,
                 dcid,
                 original_dcid: dcid,
+                negotiation,
             },
             session,
             config,
@@ -109,7 +116,7 @@ impl Connection {
     /// # Errors
     /// If TLS cannot begin with this configuration.
     pub fn server(now: Instant, incoming: Incoming, args: ServerArgs<'_>) -> Result<Self, TlsConfigError> {
-        let ServerArgs { tls, config, endpoint, mut rng } = args;
+        let ServerArgs { versions, tls, config, endpoint, mut rng } = args;
         let scid = endpoint.connection_ids.generate(&mut rng);
         let mut params = local_params(&config, scid);
         params.original_destination_connection_id = Some(incoming.original_dcid());
@@ -117,19 +124,23 @@ impl Connection {
         if !scid.is_empty() {
             params.stateless_reset_token = Some(endpoint.reset_key.token(&scid));
         }
+        let version = incoming.version();
+        let negotiation = Negotiation::server(version, versions.clone(), params.clone());
+        params.version_information = Some(negotiation.information(version, &mut rng));
         let mut encoded = Vec::new();
         params.encode(Side::Server, &mut rng, &mut encoded);
-        let session = tls.start(incoming.version(), encoded)?;
+        let session = tls.start(version, encoded)?;
         let mut connection = Self::new(
             now,
-            &NewConnection {
+            NewConnection {
                 side: Side::Server,
-                version: incoming.version(),
+                version,
                 path: incoming.path(),
                 validated: incoming.is_validated(),
                 scid,
                 dcid: incoming.scid(),
                 original_dcid: incoming.dcid(),
+                negotiation,
             },
             session,
             config,
@@ -143,7 +154,7 @@ impl Connection {
 
     fn new(
         now: Instant,
-        new: &NewConnection,
+        new: NewConnection,
         session: Box<dyn Session>,
         config: Arc<TransportConfig>,
         endpoint: &EndpointShared,
@@ -164,7 +175,12 @@ impl Connection {
             side: new.side,
             version: new.version,
             lifecycle: Lifecycle::default(),
-            handshake: Handshake::new(session, new.original_dcid, now + config.handshake_timeout),
+            handshake: Handshake::new(
+                session,
+                new.negotiation,
+                new.original_dcid,
+                now + config.handshake_timeout,
+            ),
             keys: KeyRing {
                 initial: Some(initial_keys(new.version, &new.original_dcid, new.side)),
                 ..KeyRing::default()
@@ -199,6 +215,7 @@ struct NewConnection {
     dcid: ConnectionId,
     /// What the Initial keys come from.
     original_dcid: ConnectionId,
+    negotiation: Negotiation,
 }
 
 fn stream_limits(config: &TransportConfig) -> StreamLimits {

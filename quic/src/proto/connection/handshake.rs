@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::negotiation::Negotiation;
 use super::{Connection, CryptoRecv, CryptoSend};
 use crate::crypto::tls::{HandshakeData, KeyChange, Session};
+use crate::crypto::{ClientHello, MAX_CLIENT_HELLO_LEN};
 use crate::packet::{ConnectionId, Level, Side, SpaceId, TransportError, TransportErrorCode as Code};
 use crate::proto::Event;
 use crate::proto::connection::key_ring::OneRtt;
@@ -16,6 +18,8 @@ use crate::wire::transport_parameters::TransportParameters;
 /// The state of the handshake, and what was agreed in it.
 pub struct Handshake {
     session: Box<dyn Session>,
+    /// How the version is found.
+    pub negotiation: Negotiation,
     send: [CryptoSend; 3],
     recv: [CryptoRecv; 3],
     /// The level that TLS writes at.
@@ -53,9 +57,15 @@ impl fmt::Debug for Handshake {
 }
 
 impl Handshake {
-    pub fn new(session: Box<dyn Session>, original_dcid: ConnectionId, deadline: Instant) -> Self {
+    pub fn new(
+        session: Box<dyn Session>,
+        negotiation: Negotiation,
+        original_dcid: ConnectionId,
+        deadline: Instant,
+    ) -> Self {
         Self {
             session,
+            negotiation,
             send: Default::default(),
             recv: Default::default(),
             write_level: Level::Initial,
@@ -86,6 +96,25 @@ impl Handshake {
     /// The TLS session, for what it can tell the application.
     pub fn session(&self) -> &dyn Session {
         &*self.session
+    }
+
+    /// The keys that TLS makes from now on are of this version. `params`: what a server sends in it.
+    pub fn change_version(&mut self, version: u32, params: Option<Vec<u8>>) {
+        self.session.change_version(version, params);
+    }
+
+    /// The versions that the client can be taken to, none if it does not say; `None` while its ClientHello is incomplete.
+    pub fn versions_of_client(&self) -> Option<Vec<u32>> {
+        let [initial, ..] = &self.recv;
+        // What is wrong with it TLS will find.
+        let hello = match ClientHello::parse(initial.peek()) {
+            Ok(hello) => hello?,
+            Err(_) => return Some(Vec::new()),
+        };
+        let params = hello.transport_parameters().unwrap_or_default();
+        let params = TransportParameters::decode(Side::Client, params).ok();
+        let information = params.and_then(|params| params.version_information);
+        Some(information.map(|information| information.available).unwrap_or_default())
     }
 
     /// ALPN, server name and cipher suite, once known.
@@ -145,11 +174,25 @@ impl Connection {
         offset: u64,
         data: &[u8],
     ) -> Result<(), TransportError> {
-        let limit = self.config.crypto_buffer_size;
+        let mut limit = self.config.crypto_buffer_size;
+        if self.side.is_server() && level == Level::Initial {
+            // It is kept until it is complete (RFC 9000 §7.5 wants room for the handshake).
+            limit = limit.max(MAX_CLIENT_HELLO_LEN);
+        }
         self.handshake.recv(level.space()).insert(offset, data, limit)?;
         if level < self.handshake.session.read_level() && self.handshake.recv(level.space()).has_unread() {
             let reason = "new TLS data at a level that is over";
             return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
+        }
+        if !self.handshake.negotiation.settled {
+            match self.side {
+                // Servers send TLS messages in the version that they chose (RFC 9369 §4.1).
+                Side::Client => self.handshake.negotiation.settled = true,
+                Side::Server => self.choose_version(),
+            }
+            if !self.handshake.negotiation.settled {
+                return Ok(());
+            }
         }
         loop {
             let level = self.handshake.session.read_level();
@@ -189,7 +232,7 @@ impl Connection {
         if self.handshake.peer_params.is_none()
             && let Some(bytes) = self.handshake.session.peer_transport_parameters()
         {
-            let params = TransportParameters::decode(self.side.peer(), bytes)?;
+            let mut params = TransportParameters::decode(self.side.peer(), bytes)?;
             let source = self.handshake.peer_scid.unwrap_or_default();
             match self.side {
                 Side::Server => params.check_client_ids(&source)?,
@@ -198,6 +241,9 @@ impl Connection {
                     params.check_server_ids(&source, original_dcid, retry_scid.as_ref())?;
                 }
             }
+            // It may be long, and is of no further use.
+            let versions = params.version_information.take();
+            self.handshake.negotiation.check(versions.as_ref(), self.version)?;
             self.apply_peer_params(params)?;
         }
         if !self.handshake.data_announced && self.handshake.session.handshake_data().is_some() {

@@ -9,6 +9,8 @@ use crate::packet::{Level, PacketNumber, SpaceId, TransportError, TransportError
 #[derive(Debug)]
 pub struct KeyRing {
     pub initial: Option<Keys>,
+    /// What opens Initials of the version that the client began with, after the server chose another.
+    pub original_initial: Option<DirectionKeys>,
     pub handshake: Option<Keys>,
     pub one_rtt: Option<OneRtt>,
     /// Packets that failed to open, of all levels: counts against the integrity limit (RFC 9001 §6.6).
@@ -20,7 +22,7 @@ pub struct KeyRing {
 impl Default for KeyRing {
     fn default() -> Self {
         let (initial, handshake, one_rtt) = (None, None, None);
-        Self { initial, handshake, one_rtt, failures: 0, limits: CipherSuite::limits }
+        Self { initial, original_initial: None, handshake, one_rtt, failures: 0, limits: CipherSuite::limits }
     }
 }
 
@@ -87,7 +89,7 @@ impl KeyRing {
     /// Forgets the keys of a space whose time is over (RFC 9001 §4.9).
     pub fn discard(&mut self, space: SpaceId) {
         match space {
-            SpaceId::Initial => self.initial = None,
+            SpaceId::Initial => (self.initial, self.original_initial) = (None, None),
             SpaceId::Handshake => self.handshake = None,
             SpaceId::Data => {}
         }

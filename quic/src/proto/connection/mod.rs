@@ -11,6 +11,7 @@ mod idle;
 mod key_ring;
 mod key_update;
 mod lifecycle;
+mod negotiation;
 mod pending;
 mod stats;
 mod timers;

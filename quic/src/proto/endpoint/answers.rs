@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::Incoming;
 use crate::config::ConnectionIdGenerator;
 use crate::crypto::{Keys, PacketKey, ResetKey, TokenKey, retry_tag};
-use crate::packet::{ConnectionId, RESET_TOKEN_LEN, Rng, TransportErrorCode as Code};
+use crate::packet::{ConnectionId, RESET_TOKEN_LEN, Rng, TransportErrorCode as Code, reserved_version};
 use crate::wire::frame::{CloseError, ConnectionClose, EncodeFrame as _};
 use crate::wire::header::{self, LongHeader, LongType};
 
@@ -24,8 +24,8 @@ const MIN_RESET: usize = 5 + RESET_TOKEN_LEN;
 #[must_use]
 pub fn version_negotiation(dcid: &[u8], scid: &[u8], versions: &[u32], rng: &mut Rng) -> Vec<u8> {
     let mut out = Vec::with_capacity(7 + dcid.len() + scid.len() + 4 * versions.len() + 4);
-    let [unused, grease] = rng.array();
-    let reserved = u32::from_be_bytes([grease; 4]) & 0xf0f0_f0f0 | 0x0a0a_0a0a;
+    let [unused] = rng.array();
+    let reserved = reserved_version(rng);
     header::encode_version_negotiation(
         &mut out,
         unused,

@@ -38,7 +38,12 @@ pub enum Class {
 pub fn classify(datagram: &[u8], cid_len: usize, versions: &[u32]) -> Class {
     match header::parse_greased(datagram, cid_len) {
         Ok(packet) => match packet.header {
-            ProtectedHeader::Initial { version, dcid, scid, .. } if !versions.contains(&version) => {
+            ProtectedHeader::Initial { version, dcid, scid, .. }
+            | ProtectedHeader::ZeroRtt { version, dcid, scid }
+            | ProtectedHeader::Handshake { version, dcid, scid }
+            | ProtectedHeader::Retry { version, dcid, scid, .. }
+                if !versions.contains(&version) =>
+            {
                 unsupported(datagram, version, &dcid, &scid)
             }
             ProtectedHeader::Short { dcid, .. } => Class::Short { dcid },

@@ -191,7 +191,8 @@ impl Connection {
             ProtectedHeader::Initial { token, .. } => self.side == Side::Server || token.is_empty(),
             _ => true,
         };
-        header.version() == Some(self.version) && known_dcid && known_scid && long_enough && token_ok
+        let version_ok = header.version().is_some_and(|version| self.accepts_version(level, version));
+        version_ok && known_dcid && known_scid && long_enough && token_ok
     }
 
     /// A short header after coalesced long ones, or parked: opened alone, since the buffer is ours already.

@@ -30,7 +30,16 @@ impl Connection {
         packet: &mut BytesMut,
     ) -> Result<Option<(PacketNumber, Bytes)>, TransportError> {
         let expected = self.expected_pn(level.space());
-        let Some(keys) = self.keys.remote(level) else {
+        let version = partial.header.version();
+        let candidate = self.candidate_keys(level, version);
+        let keys = match &candidate {
+            Some(keys) => Some(&keys.remote),
+            None if level == Level::Initial && version != Some(self.version) => {
+                self.keys.original_initial.as_ref()
+            }
+            None => self.keys.remote(level),
+        };
+        let Some(keys) = keys else {
             self.stats.packets_dropped += 1;
             return Ok(None);
         };
@@ -47,6 +56,9 @@ impl Connection {
             self.on_authentication_failure(level)?;
             return Ok(None);
         };
+        if let (Some(version), Some(keys)) = (version, candidate) {
+            self.follow_version(version, keys);
+        }
         if first & LONG_RESERVED != 0 {
             return Err(reserved_bits());
         }

@@ -7,3 +7,4 @@ mod hostile;
 mod key_update;
 mod network;
 mod pair;
+mod versions;

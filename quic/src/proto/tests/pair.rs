@@ -7,14 +7,18 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::RootCertStore;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
-use crate::config::{RandomConnectionIds, TransportConfig};
+use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig, Version};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
-use crate::crypto::tls::{ClientTls, ServerTls, Session, TlsConfigError};
+use crate::crypto::tls::{
+    ClientTls, ExportError, HandshakeData, KeyChange, ServerTls, Session, TlsConfigError,
+};
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::ConnectionError;
-use crate::packet::{Burst, FourTuple, Rng, SocketId, StreamId, TxBatch, VERSION_1, epoch};
+use crate::packet::{
+    Burst, FourTuple, Level, Rng, SocketId, StreamId, TransportError, TxBatch, VERSION_1, VERSION_2, epoch,
+};
 use crate::proto::connection::EndpointShared;
 use crate::proto::endpoint::{Class, Incoming, Rejected, classify};
 use crate::proto::streams::{RecvChunk, StreamEvent};
@@ -47,6 +51,8 @@ pub struct Setup {
     /// What becomes of the transport parameters that each end encodes.
     pub client_params: fn(Vec<u8>) -> Vec<u8>,
     pub server_params: fn(Vec<u8>) -> Vec<u8>,
+    /// Of both ends; version 1 alone unless a test says otherwise.
+    pub versions: (ClientVersions, ServerVersions),
 }
 
 impl Default for Setup {
@@ -61,6 +67,10 @@ impl Default for Setup {
             more_names: 0,
             client_params: |params| params,
             server_params: |params| params,
+            versions: (
+                ClientVersions::new(&[Version::V1]).unwrap(),
+                ServerVersions::new(&[Version::V1]).unwrap(),
+            ),
         }
     }
 }
@@ -96,7 +106,49 @@ impl<T: ClientTls + std::fmt::Debug> ClientTls for Tampering<'_, T> {
 
 impl<T: ServerTls + std::fmt::Debug> ServerTls for Tampering<'_, T> {
     fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn Session>, TlsConfigError> {
-        self.0.start(version, self.1(params))
+        Ok(Box::new(TamperingSession(self.0.start(version, self.1(params))?, self.1)))
+    }
+}
+
+/// What a server says in the version that it chose is tampered with, too.
+struct TamperingSession(Box<dyn Session>, fn(Vec<u8>) -> Vec<u8>);
+
+impl Session for TamperingSession {
+    fn read(&mut self, level: Level, data: &[u8]) -> Result<(), TransportError> {
+        self.0.read(level, data)
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>) -> Option<KeyChange> {
+        self.0.write(out)
+    }
+
+    fn change_version(&mut self, version: u32, params: Option<Vec<u8>>) {
+        self.0.change_version(version, params.map(self.1));
+    }
+
+    fn read_level(&self) -> Level {
+        self.0.read_level()
+    }
+
+    fn peer_transport_parameters(&self) -> Option<&[u8]> {
+        self.0.peer_transport_parameters()
+    }
+
+    fn handshake_data(&self) -> Option<HandshakeData> {
+        self.0.handshake_data()
+    }
+
+    fn peer_identity(&self) -> Option<Vec<CertificateDer<'static>>> {
+        self.0.peer_identity()
+    }
+
+    fn export_keying_material(
+        &self,
+        out: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportError> {
+        self.0.export_keying_material(out, label, context)
     }
 }
 
@@ -200,7 +252,7 @@ impl Pair {
         };
         let mut rng = Rng::from_u64(7);
         let args = ClientArgs {
-            version: VERSION_1,
+            versions: &setup.versions.0,
             path: tuple(4433),
             server_name: setup.server_name,
             tls: &Tampering(&client_tls, setup.client_params),
@@ -286,7 +338,7 @@ impl Pair {
     }
 
     fn accept(&mut self, datagram: &[u8]) {
-        let class = classify(datagram, 8, &[VERSION_1]);
+        let class = classify(datagram, 8, &[VERSION_1, VERSION_2]);
         if !matches!(class, Class::Long { may_begin: true, .. }) {
             return;
         }
@@ -318,6 +370,7 @@ impl Pair {
     /// Makes the server.
     pub fn serve(&mut self, incoming: Incoming) {
         let args = ServerArgs {
+            versions: &self.setup.versions.1,
             tls: &Tampering(&self.server_tls, self.setup.server_params),
             config: Arc::new(self.setup.server.clone()),
             endpoint: &self.shared,

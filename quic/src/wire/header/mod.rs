@@ -16,7 +16,7 @@ mod parse;
 pub use encode::{Layout, LongHeader, ShortHeader, encode_retry, encode_version_negotiation};
 pub use parse::{HeaderError, PartialPacket, ProtectedHeader, parse, parse_greased};
 
-use crate::packet::VERSION_1;
+use crate::packet::{VERSION_1, VERSION_2};
 
 /// Set in long headers of all versions.
 pub const LONG_FORM: u8 = 0x80;
@@ -63,19 +63,22 @@ fn type_from_bits(version: u32, bits: u8) -> Option<TypeBits> {
             2 => TypeBits::Numbered(LongType::Handshake),
             _ => TypeBits::Retry,
         }),
+        // RFC 9369 §3.2
+        VERSION_2 => type_from_bits(VERSION_1, bits.wrapping_sub(1) & 3),
         _ => None,
     }
 }
 
 /// The inverse of [`type_from_bits`].
 fn type_to_bits(version: u32, ty: TypeBits) -> u8 {
-    debug_assert_eq!(version, VERSION_1);
-    match ty {
+    debug_assert!(matches!(version, VERSION_1 | VERSION_2), "{version:#x}");
+    let bits = match ty {
         TypeBits::Numbered(LongType::Initial) => 0,
         TypeBits::Numbered(LongType::ZeroRtt) => 1,
         TypeBits::Numbered(LongType::Handshake) => 2,
         TypeBits::Retry => 3,
-    }
+    };
+    if version == VERSION_2 { (bits + 1) & 3 } else { bits }
 }
 
 #[cfg(test)]

@@ -19,8 +19,12 @@ fn cid(bytes: &[u8]) -> ConnectionId {
     ConnectionId::try_from(bytes).unwrap()
 }
 
-fn rfc9001() -> Value {
-    serde_json::from_str(include_str!("../../../testdata/rfc9001-appendix-a.json")).unwrap()
+/// The samples of RFC 9001 and RFC 9369, with their versions.
+fn samples() -> [(u32, Value); 2] {
+    let rfc9001 = include_str!("../../../testdata/rfc9001-appendix-a.json");
+    let rfc9369 = include_str!("../../../testdata/rfc9369-appendix-a.json");
+    [(VERSION_1, rfc9001), (VERSION_2, rfc9369)]
+        .map(|(version, text)| (version, serde_json::from_str(text).unwrap()))
 }
 
 /// Packet number and its length, as a test case gives them.
@@ -44,68 +48,87 @@ fn written(header: &LongHeader<'_>, pn: u64, pn_len: usize, packet_len: usize) -
 
 // covers: R9000-17.2-08
 #[test]
-fn initials_of_rfc_9001() {
-    let vectors = rfc9001();
-    let client_dcid = cid(&bytes(&vectors, "dcid"));
-    let server_scid = cid(&hex("f067a5502a4262b5"));
-    for (name, dcid, scid) in [
-        ("client_initial", client_dcid, ConnectionId::EMPTY),
-        ("server_initial", ConnectionId::EMPTY, server_scid),
-    ] {
-        let case = &vectors[name];
-        let packet = bytes(case, "packet");
-        let (pn, pn_len) = number(case);
-        let header = LongHeader { ty: LongType::Initial, version: 1, dcid, scid, token: &[] };
-        let (header, layout) = written(&header, pn, pn_len, packet.len());
-        assert_eq!(header, bytes(case, "header"), "{name}");
+fn initials_of_the_rfcs() {
+    for (version, vectors) in samples() {
+        let client_dcid = cid(&bytes(&vectors, "dcid"));
+        let server_scid = cid(&hex("f067a5502a4262b5"));
+        for (name, dcid, scid) in [
+            ("client_initial", client_dcid, ConnectionId::EMPTY),
+            ("server_initial", ConnectionId::EMPTY, server_scid),
+        ] {
+            let case = &vectors[name];
+            let packet = bytes(case, "packet");
+            let (pn, pn_len) = number(case);
+            let header = LongHeader { ty: LongType::Initial, version, dcid, scid, token: &[] };
+            let (header, layout) = written(&header, pn, pn_len, packet.len());
+            assert_eq!(header, bytes(case, "header"), "{name}");
 
-        let parsed = parse(&packet, 0).unwrap();
-        assert_eq!((parsed.pn_offset, parsed.len), (layout.pn - 3, packet.len()));
-        let ProtectedHeader::Initial { token, .. } = parsed.header.clone() else { panic!("{parsed:?}") };
-        assert!(token.is_empty());
-        assert_eq!((parsed.header.dcid(), parsed.header.scid()), (&dcid, Some(&scid)));
-        assert_eq!((parsed.header.version(), parsed.header.level()), (Some(1), Some(Level::Initial)));
+            let parsed = parse(&packet, 0).unwrap();
+            assert_eq!((parsed.pn_offset, parsed.len), (layout.pn - 3, packet.len()));
+            let ProtectedHeader::Initial { token, .. } = parsed.header.clone() else { panic!("{parsed:?}") };
+            assert!(token.is_empty());
+            assert_eq!((parsed.header.dcid(), parsed.header.scid()), (&dcid, Some(&scid)));
+            assert_eq!(
+                (parsed.header.version(), parsed.header.level()),
+                (Some(version), Some(Level::Initial))
+            );
+        }
     }
 }
 
 #[test]
-fn retry_of_rfc_9001() {
-    let vectors = rfc9001();
-    let packet = bytes(&vectors["retry"], "packet");
-    let scid = cid(&hex("f067a5502a4262b5"));
-    let mut out = Vec::new();
-    encode_retry(&mut out, 1, &ConnectionId::EMPTY, &scid, b"token");
-    let tag: [u8; RETRY_TAG_LEN] = bytes(&vectors["retry"], "tag").try_into().unwrap();
-    let mut pseudo = bytes(&vectors["retry"], "original_dcid");
-    pseudo.insert(0, u8::try_from(pseudo.len()).unwrap());
-    pseudo.extend_from_slice(&out);
-    assert_eq!(pseudo, bytes(&vectors["retry"], "pseudo_packet"));
-    out.extend_from_slice(&tag);
-    assert_eq!(out, packet);
+fn retries_of_the_rfcs() {
+    for (version, vectors) in samples() {
+        let packet = bytes(&vectors["retry"], "packet");
+        let scid = cid(&hex("f067a5502a4262b5"));
+        let mut out = Vec::new();
+        encode_retry(&mut out, version, &ConnectionId::EMPTY, &scid, b"token");
+        let tag: [u8; RETRY_TAG_LEN] = bytes(&vectors["retry"], "tag").try_into().unwrap();
+        let mut pseudo = bytes(&vectors["retry"], "original_dcid");
+        pseudo.insert(0, u8::try_from(pseudo.len()).unwrap());
+        pseudo.extend_from_slice(&out);
+        assert_eq!(pseudo, bytes(&vectors["retry"], "pseudo_packet"));
+        out.extend_from_slice(&tag);
+        assert_eq!(out, packet);
 
-    let parsed = parse(&packet, 8).unwrap();
-    assert_eq!((parsed.pn_offset, parsed.len), (packet.len(), packet.len()));
-    let token = packet.len() - 21..packet.len() - 16;
-    let header = ProtectedHeader::Retry { version: 1, dcid: ConnectionId::EMPTY, scid, token, tag };
-    assert_eq!(parsed.header, header);
+        let parsed = parse(&packet, 8).unwrap();
+        assert_eq!((parsed.pn_offset, parsed.len), (packet.len(), packet.len()));
+        let token = packet.len() - 21..packet.len() - 16;
+        let header = ProtectedHeader::Retry { version, dcid: ConnectionId::EMPTY, scid, token, tag };
+        assert_eq!(parsed.header, header);
+    }
 }
 
 // covers: R9000-17.3.1-02
 #[test]
-fn short_header_of_rfc_9001() {
-    let vectors = rfc9001();
-    let case = &vectors["chacha20_short_header"];
-    let (pn, pn_len) = number(case);
-    let header = ShortHeader { dcid: ConnectionId::EMPTY, spin: false, key_phase: false };
-    let mut out = Vec::new();
-    let layout = header.encode(&mut out, pn, pn_len);
-    assert_eq!(out, bytes(case, "header"));
-    assert_eq!((layout.pn, layout.payload()), (1, out.len()));
+fn short_headers_of_the_rfcs() {
+    for (_, vectors) in samples() {
+        let case = &vectors["chacha20_short_header"];
+        let (pn, pn_len) = number(case);
+        let header = ShortHeader { dcid: ConnectionId::EMPTY, spin: false, key_phase: false };
+        let mut out = Vec::new();
+        let layout = header.encode(&mut out, pn, pn_len);
+        assert_eq!(out, bytes(case, "header"));
+        assert_eq!((layout.pn, layout.payload()), (1, out.len()));
 
-    let packet = bytes(case, "packet");
-    let parsed = parse(&packet, 0).unwrap();
-    let header = ProtectedHeader::Short { dcid: ConnectionId::EMPTY, spin: false };
-    assert_eq!(parsed, PartialPacket { header, pn_offset: 1, len: packet.len() });
+        let packet = bytes(case, "packet");
+        let parsed = parse(&packet, 0).unwrap();
+        let header = ProtectedHeader::Short { dcid: ConnectionId::EMPTY, spin: false };
+        assert_eq!(parsed, PartialPacket { header, pn_offset: 1, len: packet.len() });
+    }
+}
+
+/// RFC 9369 §3.2: the same types, and other bits.
+#[test]
+fn the_types_of_long_headers_go_round_in_each_version() {
+    let types = [LongType::Initial, LongType::ZeroRtt, LongType::Handshake].map(TypeBits::Numbered);
+    for (version, bits) in [(VERSION_1, [0, 1, 2, 3]), (VERSION_2, [1, 2, 3, 0])] {
+        for (ty, bits) in types.into_iter().chain([TypeBits::Retry]).zip(bits) {
+            assert_eq!(type_to_bits(version, ty), bits);
+            assert_eq!(type_from_bits(version, bits), Some(ty));
+        }
+    }
+    assert_eq!(type_from_bits(0x0a0a_0a0a, 0), None);
 }
 
 #[test]
@@ -113,7 +136,7 @@ fn headers_of_the_derived_vectors() {
     let vectors: Value =
         serde_json::from_str(include_str!("../../../testdata/derived-packet-protection.json")).unwrap();
     let mut seen = 0;
-    for case in vectors["cases"].as_array().unwrap().iter().filter(|case| case["version"] == "00000001") {
+    for case in vectors["cases"].as_array().unwrap() {
         for packet in case["packets"].as_array().unwrap() {
             let (pn, pn_len) = number(packet);
             let (header, protected) = (bytes(packet, "header"), bytes(packet, "packet"));
@@ -142,7 +165,7 @@ fn headers_of_the_derived_vectors() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 15);
+    assert_eq!(seen, 30);
 }
 
 fn long(ty: LongType, token: &[u8], payload: usize) -> Vec<u8> {

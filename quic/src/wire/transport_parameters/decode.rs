@@ -76,6 +76,7 @@ impl TransportParameters {
             ACTIVE_CONNECTION_ID_LIMIT => self.active_connection_id_limit = at_least(integer(value)?, 2)?,
             INITIAL_SOURCE_CONNECTION_ID => self.initial_source_connection_id = Some(connection_id(value)?),
             RETRY_SOURCE_CONNECTION_ID => self.retry_source_connection_id = Some(connection_id(value)?),
+            VERSION_INFORMATION => self.version_information = Some(version_information(from, value)?),
             MAX_DATAGRAM_FRAME_SIZE => self.max_datagram_frame_size = integer(value)?,
             GREASE_QUIC_BIT => self.grease_quic_bit = flag(value)?,
             // Unknown ones are ignored.
@@ -160,6 +161,20 @@ fn idle_timeout(ms: u64) -> Option<Duration> {
 
 fn flag(value: &[u8]) -> Result<bool, &'static str> {
     if value.is_empty() { Ok(true) } else { Err("has a value") }
+}
+
+/// RFC 9368 §4. A peer may list as many versions as a ClientHello has room for.
+fn version_information(from: Side, value: &[u8]) -> Result<VersionInformation, &'static str> {
+    let mut versions = value.chunks(4).map(|chunk| chunk.try_into().map(u32::from_be_bytes));
+    let Some(Ok(chosen)) = versions.next() else { return Err("is cut off") };
+    let available: Vec<u32> = versions.collect::<Result<_, _>>().map_err(|_| "is cut off")?;
+    if chosen == 0 || available.contains(&0) {
+        return Err("names version 0");
+    }
+    if from.is_client() && !available.contains(&chosen) {
+        return Err("does not list the chosen version");
+    }
+    Ok(VersionInformation { chosen, available })
 }
 
 fn connection_id(value: &[u8]) -> Result<ConnectionId, &'static str> {

@@ -8,7 +8,7 @@ use crate::packet::{Rng, Side};
 use crate::wire::{VarInt, varint};
 
 /// What [`TransportParameters::encode`] may write, and one place for a reserved parameter.
-const ALL: [u64; 20] = [
+const ALL: [u64; 21] = [
     ORIGINAL_DESTINATION_CONNECTION_ID,
     MAX_IDLE_TIMEOUT,
     STATELESS_RESET_TOKEN,
@@ -26,6 +26,7 @@ const ALL: [u64; 20] = [
     ACTIVE_CONNECTION_ID_LIMIT,
     INITIAL_SOURCE_CONNECTION_ID,
     RETRY_SOURCE_CONNECTION_ID,
+    VERSION_INFORMATION,
     MAX_DATAGRAM_FRAME_SIZE,
     GREASE_QUIC_BIT,
     RESERVED,
@@ -87,6 +88,14 @@ impl TransportParameters {
             STATELESS_RESET_TOKEN if server => {
                 if let Some(token) = &self.stateless_reset_token {
                     put_bytes(id, &token.0, out);
+                }
+            }
+            VERSION_INFORMATION => {
+                if let Some(information) = &self.version_information {
+                    let versions =
+                        [information.chosen].into_iter().chain(information.available.iter().copied());
+                    let bytes: Vec<u8> = versions.flat_map(u32::to_be_bytes).collect();
+                    put_bytes(id, &bytes, out);
                 }
             }
             PREFERRED_ADDRESS if server => {

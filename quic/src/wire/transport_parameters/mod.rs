@@ -1,4 +1,4 @@
-//! Transport parameters (RFC 9000 §18, RFC 9221 §3, RFC 9287 §3).
+//! Transport parameters (RFC 9000 §18, RFC 9221 §3, RFC 9287 §3, RFC 9368 §3).
 
 mod decode;
 mod encode;
@@ -51,6 +51,18 @@ pub struct TransportParameters {
     pub max_datagram_frame_size: u64,
     /// The sender takes packets whose QUIC bit is 0.
     pub grease_quic_bit: bool,
+    /// Which versions the sender speaks.
+    pub version_information: Option<VersionInformation>,
+}
+
+/// Which version a connection uses, and which it could (RFC 9368 §3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionInformation {
+    /// From a client, the version of the Initials that carry this; from a server, the version of the connection.
+    pub chosen: u32,
+    /// From a client, the versions that its first flight can be read as, best first, `chosen` among them. From a server,
+    /// those that all of its kind speak; perhaps none.
+    pub available: Vec<u32>,
 }
 
 /// Where a server would rather be reached (RFC 9000 §9.6); an address that cannot be used is `None`.
@@ -88,6 +100,7 @@ impl Default for TransportParameters {
             retry_source_connection_id: None,
             max_datagram_frame_size: 0,
             grease_quic_bit: false,
+            version_information: None,
         }
     }
 }
@@ -150,6 +163,7 @@ const PREFERRED_ADDRESS: u64 = 0x0d;
 const ACTIVE_CONNECTION_ID_LIMIT: u64 = 0x0e;
 const INITIAL_SOURCE_CONNECTION_ID: u64 = 0x0f;
 const RETRY_SOURCE_CONNECTION_ID: u64 = 0x10;
+const VERSION_INFORMATION: u64 = 0x11;
 const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 const GREASE_QUIC_BIT: u64 = 0x2ab2;
 

@@ -74,6 +74,10 @@ fn full() -> TransportParameters {
         retry_source_connection_id: Some(cid(&[])),
         max_datagram_frame_size: 65_535,
         grease_quic_bit: true,
+        version_information: Some(VersionInformation {
+            chosen: 1,
+            available: vec![0x6b33_43cf, 1, 0x2a4a_6a8a],
+        }),
     }
 }
 
@@ -308,6 +312,27 @@ fn connection_ids_are_those_of_the_handshake() {
     assert!(parameters.check_server_ids(&a, &b, Some(&c)).is_ok());
     let error = parameters.check_server_ids(&a, &b, Some(&x)).unwrap_err();
     assert_eq!(error.code, TransportErrorCode::TRANSPORT_PARAMETER_ERROR);
+}
+
+// covers: R9368-4-03, R9368-4-04, R9368-4-05, R9368-4-06, R9368-3-02
+#[test]
+fn version_information_is_whole_and_names_no_version_0() {
+    let versions = |versions: &[u32]| -> Vec<u8> { versions.iter().flat_map(|v| v.to_be_bytes()).collect() };
+    for from in [Side::Client, Side::Server] {
+        let read = |value: &[u8]| with(from, &parameter(0x11, value)).map(|p| p.version_information);
+        for len in 0..4 {
+            assert!(read(&[1; 12][..len]).is_err());
+            assert_eq!(read(&[1; 12][..8 + len]).is_err(), len > 0, "{len}");
+        }
+        assert!(read(&versions(&[0, 1])).is_err());
+        assert!(read(&versions(&[1, 1, 0])).is_err());
+        let information = VersionInformation { chosen: 1, available: vec![2, 1] };
+        assert_eq!(read(&versions(&[1, 2, 1])), Ok(Some(information)));
+        // A server may be about to give up what it has chosen.
+        assert_eq!(read(&versions(&[1])).is_ok(), from.is_server());
+        assert_eq!(read(&versions(&[1, 2, 3])).is_ok(), from.is_server());
+        assert_eq!(read(&versions(&[1; 4000])).unwrap().unwrap().available.len(), 3999);
+    }
 }
 
 fn preferred_bytes(id_len: u8) -> Vec<u8> {

@@ -23,8 +23,7 @@ use ::rustls::{ClientConfig, Error, RootCertStore, ServerConfig, version::TLS13}
 use self::key_log::SecretCatcher;
 use self::session::{RustlsSession, ServerStart};
 use super::{ClientTls, ServerTls, Session, TlsConfigError};
-use crate::crypto::VERSION_2;
-use crate::packet::VERSION_1;
+use crate::packet::{VERSION_1, VERSION_2};
 
 mod completed;
 mod errors;
@@ -155,13 +154,22 @@ impl ServerTls for RustlsServer {
     fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn Session>, TlsConfigError> {
         let (mut config, secrets) = (self.config.clone(), SecretCatcher::new(&self.config.key_log));
         config.key_log = secrets.clone();
-        if version != VERSION_1 {
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.ticketer = Arc::new(NoTickets);
-            config.send_tls13_tickets = 0;
-        }
-        let start = ServerStart { config, version: rustls_version(version), params };
+        let mut start = ServerStart { config, version: Version::V1, params };
+        start.change_version(version, None);
         Ok(Box::new(RustlsSession::server(version, start, secrets)))
+    }
+}
+
+impl ServerStart {
+    /// Begins in another version than version 1.
+    fn change_version(&mut self, version: u32, params: Option<Vec<u8>>) {
+        if version != VERSION_1 {
+            self.config.session_storage = Arc::new(NoServerSessionStorage {});
+            self.config.ticketer = Arc::new(NoTickets);
+            self.config.send_tls13_tickets = 0;
+        }
+        self.version = rustls_version(version);
+        self.params = params.unwrap_or_else(|| std::mem::take(&mut self.params));
     }
 }
 

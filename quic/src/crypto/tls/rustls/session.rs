@@ -23,6 +23,7 @@ use crate::packet::{Level, Side, TransportError, TransportErrorCode};
 
 /// Handshake types (RFC 8446 §4).
 const CLIENT_HELLO: u8 = 1;
+const NEW_SESSION_TICKET: u8 = 4;
 const ENCRYPTED_EXTENSIONS: u8 = 8;
 const CERTIFICATE_REQUEST: u8 = 13;
 
@@ -33,6 +34,8 @@ const MAX_EXPORTER_LABEL_LEN: usize = 255 - b"tls13 ".len();
 pub(super) struct RustlsSession {
     side: Side,
     version: u32,
+    /// On a client: tickets are of the version that they would be used in.
+    takes_tickets: bool,
     tls: Tls,
     secrets: Arc<SecretCatcher>,
     /// On a server, between the time it is known and the end of the handshake.
@@ -88,6 +91,7 @@ impl RustlsSession {
         Self {
             side,
             version,
+            takes_tickets: true,
             tls,
             secrets,
             exporter: None,
@@ -127,6 +131,10 @@ impl RustlsSession {
             // RFC 9001 §4.4: clients cannot tell what the certificate would be for.
             (Side::Client, CERTIFICATE_REQUEST) if self.read_level == Level::OneRtt => {
                 return Err(violation("CertificateRequest after the handshake"));
+            }
+            // RFC 9369 §5: there is one store, and it is of the version that this connection began with.
+            (Side::Client, NEW_SESSION_TICKET) if !self.takes_tickets && !self.is_handshaking() => {
+                return Ok(());
             }
             _ => {}
         }
@@ -259,6 +267,14 @@ impl Session for RustlsSession {
         // Most connections never get here again.
         self.flights.shrink_to_fit();
         None
+    }
+
+    fn change_version(&mut self, version: u32, params: Option<Vec<u8>>) {
+        self.takes_tickets = false;
+        self.version = version;
+        if let Tls::Waiting(start) = &mut self.tls {
+            start.change_version(version, params);
+        }
     }
 
     fn read_level(&self) -> Level {

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::app::{App, Plan};
 use super::tls;
-use crate::config::{RandomConnectionIds, TransportConfig};
+use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig};
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::ConnectionError;
 use crate::net::sim::{Datagram, Network, Peer};
 use crate::packet::{
-    Burst, ConnectionId, FourTuple, Rng, Side, SocketId, SpaceId, TxBatch, VERSION_1, epoch,
+    Burst, ConnectionId, FourTuple, Rng, Side, SocketId, SpaceId, TxBatch, VERSION_1, VERSION_2, epoch,
 };
 use crate::proto::connection::EndpointShared;
 use crate::proto::endpoint::{Class, Incoming, classify, retry, version_negotiation};
@@ -94,7 +94,7 @@ impl Host {
     ) -> Self {
         let mut host = Self::new(address, Side::Client, behaviour, plan, rng);
         let args = ClientArgs {
-            version: VERSION_1,
+            versions: &ClientVersions::default(),
             path: tuple(server),
             server_name: "localhost",
             tls: &tls::client(),
@@ -150,6 +150,7 @@ impl Host {
         }
         let initial = Some(incoming.dcid());
         let args = ServerArgs {
+            versions: &ServerVersions::default(),
             tls: &tls::server(),
             config: Arc::new(self.behaviour.config.clone()),
             endpoint: &self.shared,
@@ -243,13 +244,13 @@ impl Peer for Host {
     }
 
     fn receive(&mut self, now: Instant, datagram: Datagram) {
-        let (dcid, may_begin) = match classify(&datagram.payload, CID_LEN, &[VERSION_1]) {
+        let (dcid, may_begin) = match classify(&datagram.payload, CID_LEN, &[VERSION_1, VERSION_2]) {
             Class::Short { dcid } => (dcid, false),
             Class::Long { dcid, may_begin } => (dcid, may_begin),
             Class::UnsupportedVersion { dcid, scid, .. } => {
                 // Nobody sends that, but a changed byte can make it.
                 let ids = [dcid, scid].map(|range| datagram.payload.get(range).unwrap_or_default());
-                let answer = version_negotiation(ids[0], ids[1], &[VERSION_1], &mut self.rng);
+                let answer = version_negotiation(ids[0], ids[1], &[VERSION_1, VERSION_2], &mut self.rng);
                 if self.side.is_server() {
                     self.answer(datagram.from, answer);
                 }
