@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ConfigError, check};
-use crate::packet::{CongestionControl, MIN_DATAGRAM_SIZE};
+use crate::packet::{CongestionControl, MIN_DATAGRAM_SIZE, TxBatch};
 use crate::wire::VarInt;
 
 /// How a connection behaves, whichever end opened it.
@@ -33,6 +33,8 @@ pub struct TransportConfig {
     pub(crate) max_ack_delay: Duration,
     pub(crate) ack_delay_exponent: u8,
     pub(crate) initial_mtu: u16,
+    pub(crate) mtu_upper_bound: Option<u16>,
+    pub(crate) loopback_mtu_upper_bound: u16,
     pub(crate) congestion_control: CongestionControl,
     pub(crate) initial_congestion_window: Option<u64>,
     pub(crate) active_connection_id_limit: u64,
@@ -66,6 +68,8 @@ impl Default for TransportConfig {
             max_ack_delay: Duration::from_millis(25),
             ack_delay_exponent: 3,
             initial_mtu: MIN_DATAGRAM_SIZE as u16,
+            mtu_upper_bound: Some(1452),
+            loopback_mtu_upper_bound: TxBatch::MAX_BYTES as u16,
             congestion_control: CongestionControl::Cubic,
             initial_congestion_window: None,
             active_connection_id_limit: 4,
@@ -171,6 +175,23 @@ impl TransportConfigBuilder {
         self
     }
 
+    /// Up to which size larger datagrams are tried, bytes of UDP payload (RFC 9000 §14.3, RFC 8899). Default 1452: what
+    /// fits Ethernet. `None` keeps to the initial size.
+    ///
+    /// Single datagrams of padding show what a path carries; their loss does not slow anything down. If a path stops
+    /// carrying what it used to, datagrams shrink to 1200 bytes, and grow again later.
+    pub fn mtu_upper_bound(mut self, bytes: Option<u16>) -> Self {
+        self.0.mtu_upper_bound = bytes;
+        self
+    }
+
+    /// The same where the peer's address is a loopback address. Default 65,507: the interface carries any datagram. Has
+    /// no effect if [`mtu_upper_bound`](Self::mtu_upper_bound) is `None`.
+    pub fn loopback_mtu_upper_bound(mut self, bytes: u16) -> Self {
+        self.0.loopback_mtu_upper_bound = bytes;
+        self
+    }
+
     /// The algorithm of congestion control. Default [`CongestionControl::Cubic`].
     pub fn congestion_control(mut self, algorithm: CongestionControl) -> Self {
         self.0.congestion_control = algorithm;
@@ -246,6 +267,19 @@ impl TransportConfigBuilder {
         check(c.ack_delay_exponent <= 20, "ack_delay_exponent", "is above 20")?;
         check(usize::from(c.initial_mtu) >= MIN_DATAGRAM_SIZE, "initial_mtu", "is below 1200")?;
         check(c.initial_mtu <= 65_527, "initial_mtu", "is above 65527")?;
+        let bounds = [Some(c.loopback_mtu_upper_bound), c.mtu_upper_bound];
+        for (bound, setting) in bounds.into_iter().zip(["loopback_mtu_upper_bound", "mtu_upper_bound"]) {
+            check(
+                bound.is_none_or(|bytes| usize::from(bytes) >= MIN_DATAGRAM_SIZE),
+                setting,
+                "is below 1200",
+            )?;
+            check(
+                bound.is_none_or(|bytes| usize::from(bytes) <= TxBatch::MAX_BYTES),
+                setting,
+                "is above 65507",
+            )?;
+        }
         let least = 2 * u64::from(c.initial_mtu);
         check(
             c.initial_congestion_window.is_none_or(|window| window >= least),

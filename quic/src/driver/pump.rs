@@ -221,6 +221,9 @@ impl ConnectionTask {
     fn drain(&mut self, now: Instant) -> bool {
         let mut batches = 0;
         loop {
+            if let Some((path, size)) = self.transmitter.take_too_long() {
+                self.connection.on_datagram_refused(now, path, size);
+            }
             let batch = if batches < MAX_BATCHES {
                 self.transmitter.batch(&self.ending.endpoint.tx_pool, self.connection.path())
             } else {

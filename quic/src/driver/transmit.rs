@@ -29,6 +29,8 @@ pub struct Transmitter {
     /// The rest of the batch goes out datagram by datagram.
     split: bool,
     failed: Option<io::ErrorKind>,
+    /// The system refused a datagram of this size, bytes.
+    too_long: Option<(FourTuple, usize)>,
     /// Resolves when the socket has room.
     blocked: Option<SocketFuture<io::Result<()>>>,
     /// How often in a row the socket said that it had room and then had none.
@@ -70,6 +72,7 @@ impl Transmitter {
             offset: 0,
             split: false,
             failed: None,
+            too_long: None,
             blocked: None,
             vain: 0,
             no_offload: None,
@@ -125,7 +128,11 @@ impl Transmitter {
                 }
                 Err(error) => {
                     tracing::debug!(%error, remote = %meta.path.remote, len, "datagram not sent");
-                    self.failed = Some(error.kind());
+                    if is_too_long(&error) {
+                        self.too_long = Some((meta.path, len));
+                    } else {
+                        self.failed = Some(error.kind());
+                    }
                     self.offset += len;
                 }
             }
@@ -147,6 +154,11 @@ impl Transmitter {
             self.send();
         }
         Poll::Ready(())
+    }
+
+    /// The path and size of a datagram that was too long for the system, if there was one since the last call.
+    pub fn take_too_long(&mut self) -> Option<(FourTuple, usize)> {
+        self.too_long.take()
     }
 
     /// True while a batch is parked.

@@ -178,7 +178,8 @@ impl Controller for Cubic {
     fn on_max_datagram_size(&mut self, max_datagram_size: u16) {
         self.max_datagram_size = f64::from(max_datagram_size);
         if self.untouched {
-            self.window = bytes(super::initial_window(max_datagram_size.into()));
+            // Larger datagrams are no reason to send more bytes (RFC 8899 §3, item 7).
+            self.window = self.window.min(bytes(super::initial_window(max_datagram_size.into())));
         }
         self.window = self.window.max(self.minimum_window());
         // Plateaus are counted in segments of another size.
@@ -343,10 +344,12 @@ mod tests {
     }
 
     #[test]
-    fn an_untouched_window_follows_the_size_of_datagrams() {
-        let mut cubic = Cubic::new(1200, None);
+    fn an_untouched_window_shrinks_with_the_size_of_datagrams_and_does_not_grow() {
+        let mut cubic = Cubic::new(1452, None);
+        assert_eq!(cubic.window(), 14_520);
+        cubic.on_max_datagram_size(1200);
         assert_eq!(cubic.window(), 12_000);
         cubic.on_max_datagram_size(1452);
-        assert_eq!(cubic.window(), 14_520);
+        assert_eq!(cubic.window(), 12_000);
     }
 }

@@ -84,7 +84,8 @@ impl Controller for NewReno {
     fn on_max_datagram_size(&mut self, max_datagram_size: u16) {
         self.max_datagram_size = u64::from(max_datagram_size);
         if self.untouched {
-            self.window = initial_window(self.max_datagram_size);
+            // Larger datagrams are no reason to send more bytes (RFC 8899 §3, item 7).
+            self.window = self.window.min(initial_window(self.max_datagram_size));
         }
         self.window = self.window.max(self.minimum_window());
     }

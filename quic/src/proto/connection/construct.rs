@@ -188,7 +188,7 @@ impl Connection {
             spaces: SpaceId::ALL.map(|id| Space::new(id, config.max_ack_delay)),
             recovery: Recovery::default(),
             fates: Fates::default(),
-            paths: Paths::new(Path::new(new.path, new.validated, MtuDiscovery::new(&config), cc)),
+            paths: Paths::new(Path::new(new.path, new.validated, MtuDiscovery::new(&config, &new.path), cc)),
             streams: Streams::new(new.side, stream_limits(&config)),
             local_cids,
             remote_cids: RemoteCids::new(new.dcid, config.active_connection_id_limit),

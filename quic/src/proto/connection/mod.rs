@@ -11,6 +11,7 @@ mod idle;
 mod key_ring;
 mod key_update;
 mod lifecycle;
+mod mtu;
 mod negotiation;
 mod pending;
 mod stats;

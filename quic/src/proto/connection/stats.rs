@@ -44,6 +44,12 @@ pub struct ConnectionStats {
     pub rtt: Duration,
     /// The size of the largest datagrams we send, bytes of UDP payload.
     pub mtu: usize,
+    /// Probes for larger datagrams that were sent; their loss counts in no other figure.
+    pub mtu_probes_sent: u64,
+    /// Those of them that were declared lost.
+    pub mtu_probes_lost: u64,
+    /// How often the path stopped carrying the size of datagrams that was in use.
+    pub mtu_black_holes: u64,
     /// Frames sent.
     pub frames_sent: u64,
     /// Frames received.

@@ -111,7 +111,10 @@ impl Connection {
         );
         match outcome {
             TimeoutOutcome::Nothing => {}
-            TimeoutOutcome::Lost { space } => self.run_fates(space),
+            TimeoutOutcome::Lost { space } => {
+                self.run_fates(space);
+                self.learn_sizes(now);
+            }
             TimeoutOutcome::Probe { space, datagrams } => self.probe(space, datagrams),
         }
     }

@@ -4,7 +4,7 @@ mod mtu;
 mod paths;
 mod responses;
 
-pub use mtu::MtuDiscovery;
+pub use mtu::{BASE, MtuDiscovery, SizeNews, SizeReport};
 pub use paths::Paths;
 pub use responses::PathResponses;
 
@@ -62,3 +62,6 @@ impl Path {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,7 @@ impl Connection {
         }
         self.pending.set_probes(space, 0);
         self.run_fates(space);
+        self.learn_sizes(now);
         Ok(())
     }
 }

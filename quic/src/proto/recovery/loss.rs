@@ -7,6 +7,7 @@ use super::{PathCc, PtoContext};
 use crate::packet::{
     Acked, CongestionEvent, EcnCounts, PacketNumber, SpaceId, TransportError, TransportErrorCode,
 };
+use crate::proto::path::SizeReport;
 use crate::proto::space::{SentPacket, Space, Token};
 
 /// The three packet number spaces, in the order of [`SpaceId::ALL`].
@@ -26,6 +27,8 @@ pub struct Fates {
     pub acked: Vec<Token>,
     /// What newly lost packets carried.
     pub lost: Vec<Token>,
+    /// What both say about the size of datagrams; taken by whoever owns the path.
+    pub sizes: SizeReport,
 }
 
 /// The fields of an ACK frame beside its ranges.
@@ -118,7 +121,7 @@ impl Recovery {
         let raised = space.largest_acked.is_none_or(|before| largest > before);
         space.largest_acked = space.largest_acked.max(Some(largest));
 
-        let newly = Newly::collect(space, ranges, largest, &mut fates.acked);
+        let newly = Newly::collect(space, ranges, largest, fates);
         self.stats.spurious_losses += newly.late;
         let Some(newest_sent) = newly.newest_sent else { return Ok(()) };
         space.largest_acked_sent = space.largest_acked_sent.max(Some(newest_sent));
@@ -183,17 +186,18 @@ impl Recovery {
             largest_acked,
             sent_before,
             &mut fates.lost,
-            |_, packet, after_acked| {
+            |pn, packet, after_acked| {
+                fates.sizes.on_lost(pn, packet.size, packet.mtu_probe);
                 lost.add(packet);
                 run.add(packet, after_acked);
             },
         );
         space.loss_time = oldest.map(|sent| sent + loss_delay);
 
+        path.on_left_flight(lost.bytes + lost.probe_bytes);
         let Some(sent) = lost.newest_sent else { return };
         self.stats.packets_lost += u64::from(lost.packets);
         self.stats.bytes_lost += lost.bytes;
-        path.on_left_flight(lost.bytes);
         path.ecn.on_marked_lost(lost.marked);
         self.on_congestion_event(CongestionEvent { now, sent, lost_bytes: lost.bytes, ecn: false }, path);
         let duration = (path.rtt.pto() + context.max_ack_delay) * PERSISTENT_CONGESTION_THRESHOLD;
@@ -255,11 +259,12 @@ impl Newly {
         space: &mut Space,
         ranges: impl Iterator<Item = RangeInclusive<PacketNumber>>,
         largest: PacketNumber,
-        tokens: &mut Vec<Token>,
+        fates: &mut Fates,
     ) -> Self {
         let mut newly = Self::default();
         for range in ranges {
-            space.sent.acknowledge(range, tokens, |pn, packet, late| {
+            space.sent.acknowledge(range, &mut fates.acked, |pn, packet, late| {
+                fates.sizes.on_acked(pn, packet.size, packet.mtu_probe, late);
                 if pn == largest {
                     newly.largest_sent = Some(packet.time);
                 }
@@ -285,11 +290,15 @@ struct Lost {
     bytes: u64,
     marked: u32,
     newest_sent: Option<Instant>,
+    /// Bytes in probes for a larger MTU, which count for nothing else.
+    probe_bytes: u64,
 }
 
 impl Lost {
     fn add(&mut self, packet: &SentPacket) {
-        if packet.in_flight {
+        if packet.mtu_probe {
+            self.probe_bytes += u64::from(packet.size);
+        } else if packet.in_flight {
             self.packets += 1;
             self.bytes += u64::from(packet.size);
             self.marked += u32::from(packet.ect0);
@@ -316,7 +325,7 @@ impl LostRun {
         }
         let counts = self.first_sample.is_some_and(|first| packet.time > first)
             && self.acked_elsewhere.is_none_or(|acked| packet.time > acked);
-        if packet.ack_eliciting && counts {
+        if packet.ack_eliciting && !packet.mtu_probe && counts {
             let start = *self.start.get_or_insert(packet.time);
             self.longest = self.longest.max(packet.time.saturating_duration_since(start));
         }

@@ -69,11 +69,23 @@ impl PathCc {
         self.congestion.window()
     }
 
+    /// How much the congestion window leaves, bytes.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.window().saturating_sub(self.in_flight)
+    }
+
+    /// True if one datagram of this size may be sent now, whatever the size of others.
+    #[must_use]
+    pub fn has_room(&self, now: Instant, size: u16) -> bool {
+        self.room() >= size.into() && matches!(self.allowance(now), Allowance::Bytes(_))
+    }
+
     /// How much may be sent now.
     #[must_use]
     pub fn allowance(&self, now: Instant) -> Allowance {
         let datagram = u64::from(self.max_datagram_size);
-        let room = self.window().saturating_sub(self.in_flight);
+        let room = self.room();
         if room < datagram {
             return if self.recovery_datagram { Allowance::Bytes(datagram) } else { Allowance::Window };
         }
@@ -103,7 +115,7 @@ impl PathCc {
     /// Call it when a round of sending ends: `out_of_data` if neither the window nor the pacer ended it, but that
     /// nothing was left to send, or flow control (RFC 9002 §7.8).
     pub fn set_app_limited(&mut self, out_of_data: bool) {
-        let room = self.window().saturating_sub(self.in_flight);
+        let room = self.room();
         self.app_limited = out_of_data && room >= u64::from(self.max_datagram_size);
     }
 

@@ -37,6 +37,8 @@ pub struct SentPacket {
     pub in_flight: bool,
     /// Its datagram carried ECT(0).
     pub ect0: bool,
+    /// It is a probe for a larger MTU: its loss is no sign of congestion (RFC 9000 §14.4).
+    pub mtu_probe: bool,
 }
 
 /// The peer acknowledged a number that no packet was sent with.

@@ -5,6 +5,7 @@ mod endings;
 mod handshake;
 mod hostile;
 mod key_update;
+mod mtu;
 mod network;
 mod pair;
 mod versions;

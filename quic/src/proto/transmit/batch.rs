@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use super::profile::Allowed;
 use super::write::FrameCounts;
 use crate::packet::{TxBatch, TxMeta};
 use crate::proto::connection::Connection;
+use crate::proto::path::BASE;
 
 /// What all datagrams of one call have in common.
 #[derive(Debug)]
@@ -29,14 +31,25 @@ impl Connection {
         }
         let meta = TxMeta { path: self.paths.active.tuple, ecn: self.paths.active.cc.ecn.mark() };
         let mut round = Round { now, meta, counts: std::mem::take(&mut self.frames_sent) };
-        let mut allowance = None;
+        let probe = self.wanted_mtu_probe(now);
+        if let Some(size) = probe
+            && batch.is_empty()
+            && self.paths.active.cc.has_room(now, size)
+            && self.write_mtu_probe(&mut round, batch, size)
+        {
+            self.frames_sent = round.counts;
+            return;
+        }
+        let mut allowed = Allowed::keeping_free(probe.unwrap_or(0).into());
         loop {
             let budget = usize::try_from(self.paths.active.amplification_budget()).unwrap_or(usize::MAX);
-            let size = budget.min(self.paths.active.mtu.current().into());
+            // What a timer probes with must arrive, even if the path no longer carries what it used to.
+            let mtu = if self.pending.any_probes() { BASE } else { self.paths.active.mtu.current() };
+            let size = budget.min(mtu.into());
             let Some(room) = batch.room(meta, size) else { break };
-            let Some(profile) = self.send_profile(now, room, &mut allowance) else { break };
+            let Some(profile) = self.send_profile(now, room, &mut allowed) else { break };
             let len = self.write_datagram(&mut round, batch, room, profile);
-            allowance = allowance.map(|left: u64| left.saturating_sub(len as u64));
+            allowed.use_up(len);
             if len < room {
                 break;
             }

@@ -152,6 +152,7 @@ impl Connection {
             ack_eliciting: content.ack_eliciting,
             in_flight: content.ack_eliciting || content.in_flight,
             ect0: round.meta.ecn == Some(Ecn::Ect0),
+            mtu_probe: content.mtu_probe,
         };
         let state = &mut self.spaces[space.index()];
         self.recovery.on_packet_sent(space, state, sent, &content.tokens, &mut self.paths.active.cc);

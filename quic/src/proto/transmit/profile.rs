@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::packet::{Level, MIN_DATAGRAM_SIZE, SpaceId};
 use crate::proto::connection::Connection;
-use crate::proto::recovery::Allowance;
+use crate::proto::recovery::{Allowance, PathCc};
 
 /// The kind of datagram that may leave now.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
@@ -23,15 +23,42 @@ impl SendProfile {
     }
 }
 
+/// What the congestion window and the pacer leave for a batch; they are asked once, when it is needed.
+#[derive(Debug)]
+pub(super) struct Allowed {
+    left: Option<u64>,
+    kept_free: u64,
+}
+
+impl Allowed {
+    /// Keeps so many bytes of the window free.
+    pub(super) fn keeping_free(kept_free: u64) -> Self {
+        Self { left: None, kept_free }
+    }
+
+    /// A datagram was written.
+    pub(super) fn use_up(&mut self, len: usize) {
+        self.left = self.left.map(|left| left.saturating_sub(len as u64));
+    }
+
+    fn left(&mut self, now: Instant, cc: &PathCc) -> u64 {
+        *self.left.get_or_insert_with(|| match cc.allowance(now) {
+            Allowance::Bytes(bytes) if self.kept_free > 0 => {
+                bytes.min(cc.room().saturating_sub(self.kept_free))
+            }
+            Allowance::Bytes(bytes) => bytes,
+            Allowance::Window | Allowance::Paced(_) => 0,
+        })
+    }
+}
+
 impl Connection {
     /// What the next datagram, of at most `size` bytes, may hold; `None` if there is nothing to send or nothing allowed.
-    ///
-    /// `allowance` is what the congestion window and the pacer leave for this batch, asked for once when it is needed.
     pub(super) fn send_profile(
         &self,
         now: Instant,
         size: usize,
-        allowance: &mut Option<u64>,
+        allowed: &mut Allowed,
     ) -> Option<SendProfile> {
         if self.is_amplification_limited() {
             return None;
@@ -39,14 +66,8 @@ impl Connection {
         if self.pending.any_probes() {
             return Some(SendProfile::Probe);
         }
-        if self.wants_to_send_eliciting() {
-            let left = *allowance.get_or_insert_with(|| match self.paths.active.cc.allowance(now) {
-                Allowance::Bytes(bytes) => bytes,
-                Allowance::Window | Allowance::Paced(_) => 0,
-            });
-            if left >= size as u64 {
-                return Some(SendProfile::Normal);
-            }
+        if self.wants_to_send_eliciting() && allowed.left(now, &self.paths.active.cc) >= size as u64 {
+            return Some(SendProfile::Normal);
         }
         self.ack_is_due(now).then_some(SendProfile::AckOnly)
     }

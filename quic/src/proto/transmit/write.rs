@@ -21,6 +21,8 @@ pub struct PacketContent {
     pub in_flight: bool,
     /// It holds PATH_CHALLENGE or PATH_RESPONSE: its datagram shows that the path carries full datagrams.
     pub probes_path: bool,
+    /// It is a probe for a larger MTU.
+    pub mtu_probe: bool,
     /// What recovery has to know of it.
     pub tokens: Tokens,
     /// The largest packet number that an ACK frame in it acknowledges.

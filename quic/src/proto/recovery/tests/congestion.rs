@@ -1,6 +1,7 @@
 use super::{AckInfo, DATAGRAM, End, ms};
 use crate::packet::{CongestionControl, SpaceId};
 use crate::proto::recovery::{Allowance, PathCc};
+use crate::proto::space::SentPacket;
 
 const SIZE: u64 = DATAGRAM as u64;
 
@@ -34,7 +35,11 @@ fn the_first_window() {
         let mut path = PathCc::new(end.now, &CongestionControl::NewReno, None, ms(333), size, false);
         assert_eq!(path.window(), window);
         path.set_max_datagram_size(1452);
-        assert_eq!(path.window(), 14_520, "counted anew while nothing happened");
+        assert_eq!(
+            path.window(),
+            window.min(14_520),
+            "counted anew while nothing happened, and never raised by that"
+        );
     }
 }
 
@@ -211,4 +216,45 @@ fn an_acknowledgment_in_another_space_speaks_against_it() {
         end.recovery.stats.persistent_congestions
     };
     assert_eq!((lose(false), lose(true)), (1, 0));
+}
+
+/// Sends a probe for a larger MTU.
+fn send_mtu_probe(end: &mut End) -> u64 {
+    let probe = SentPacket { size: 1452, mtu_probe: true, ..end.packet() };
+    end.send_packet(SpaceId::Data, probe)
+}
+
+// covers: R9000-14.4-01
+#[test]
+fn a_lost_mtu_probe_is_no_sign_of_congestion() {
+    let mut end = End::new();
+    end.settle_rtt(40);
+    let (window, stats) = (end.path.window(), end.recovery.stats);
+    let probe = send_mtu_probe(&mut end);
+    assert_eq!(end.path.in_flight(), 1452, "it uses the window like any packet");
+    let last = (0..3).map(|_| end.send()).last().unwrap();
+    end.path.set_app_limited(true);
+    end.wait(40);
+    end.ack_ranges(SpaceId::Data, &[probe + 1..=last], AckInfo::default()).unwrap();
+    assert_eq!(end.fates.sizes.probe_lost, Some(probe));
+    assert_eq!((end.path.window(), end.path.in_flight()), (window, 0));
+    let after = end.recovery.stats;
+    assert_eq!((after.packets_lost, after.congestion_events), (stats.packets_lost, stats.congestion_events));
+}
+
+// covers: R9000-14.4-01
+#[test]
+fn lost_mtu_probes_make_no_persistent_congestion() {
+    let mut end = End::new();
+    end.settle_rtt(40);
+    send_mtu_probe(&mut end);
+    end.wait(5000);
+    send_mtu_probe(&mut end);
+    end.wait(10);
+    let lost = end.send();
+    end.wait(10);
+    let last = (0..4).map(|_| end.send()).last().unwrap();
+    end.wait(40);
+    end.ack_ranges(SpaceId::Data, &[lost + 1..=last], AckInfo::default()).unwrap();
+    assert_eq!((end.recovery.stats.packets_lost, end.recovery.stats.persistent_congestions), (1, 0));
 }

@@ -74,7 +74,14 @@ impl End {
     }
 
     fn packet(&self) -> SentPacket {
-        SentPacket { time: self.now, size: DATAGRAM, ack_eliciting: true, in_flight: true, ect0: false }
+        SentPacket {
+            time: self.now,
+            size: DATAGRAM,
+            ack_eliciting: true,
+            in_flight: true,
+            ect0: false,
+            mtu_probe: false,
+        }
     }
 
     fn send(&mut self) -> PacketNumber {

@@ -7,7 +7,7 @@ use crate::proto::space::sent::PACKET_THRESHOLD;
 use crate::proto::space::{SentPacket, SentPackets, Token};
 
 fn packet(time: Instant, ack_eliciting: bool, in_flight: bool) -> SentPacket {
-    SentPacket { time, size: 100, ack_eliciting, in_flight, ect0: false }
+    SentPacket { time, size: 100, ack_eliciting, in_flight, ect0: false, mtu_probe: false }
 }
 
 fn tokens(first: u64, count: usize) -> Vec<Token> {
