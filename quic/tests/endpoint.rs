@@ -185,6 +185,7 @@ async fn an_endpoint_is_client_and_server_at_once() {
     in_time(itself).await.unwrap();
 }
 
+// covers: R9000-10.3.2-02
 #[tokio::test]
 async fn a_server_that_has_forgotten_everything_resets() {
     let (client_config, server_config) = configs(TransportConfig::default());
@@ -266,6 +267,50 @@ async fn unknown_versions_are_answered_and_noise_changes_nothing() {
     };
     in_time(async { tokio::join!(transfer, receive, disturb) }).await;
     assert!(pair.server.stats().malformed > 0);
+}
+
+/// Nothing that arrives for nobody is answered with as much as it was, and most of it not at all.
+// covers: R9000-10.3-06 R9000-10.3.3-01 R9000-5.2.2-05 R9000-5.2.2-06
+#[tokio::test]
+async fn what_belongs_to_no_connection_is_answered_with_less() {
+    let pair = Pair::with(TransportConfig::default());
+    let raw = tokio::net::UdpSocket::bind(localhost()).await.unwrap();
+    raw.connect(pair.addr()).await.unwrap();
+    let mut buf = [0; 2000];
+    for len in [1200, 100, 44, 43, 30, 23, 22] {
+        raw.send(&vec![0x41; len]).await.unwrap();
+        let answer = in_time(raw.recv(&mut buf)).await.unwrap();
+        assert!((21..len).contains(&answer) && answer <= 64, "{answer} for {len}");
+        assert_eq!(buf[0] & 0xc0, 0x40);
+        // The same once more: the token is that of the connection ID, and the rest of it never the same.
+        let first = buf;
+        raw.send(&vec![0x41; len]).await.unwrap();
+        let again = in_time(raw.recv(&mut buf)).await.unwrap();
+        assert_eq!(buf[again - 16..again], first[answer - 16..answer]);
+        assert_ne!(buf[..5], first[..5]);
+    }
+    let long = |first: u8, len: usize| {
+        let mut datagram = vec![first, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0x44, 0];
+        datagram.resize(len, 7);
+        datagram
+    };
+    for silent in [
+        vec![0x41; 21],
+        vec![0x41; 9],
+        vec![0x41],
+        vec![0; 100],
+        long(0xe0, 1200),
+        long(0xd0, 1200),
+        long(0xf0, 1200),
+        long(0xc0, 1199),
+        long(0xc0, 1200),
+    ] {
+        raw.send(&silent).await.unwrap();
+        raw.send(&[0x41; 60]).await.unwrap();
+        let answer = in_time(raw.recv(&mut buf)).await.unwrap();
+        assert!((21..60).contains(&answer), "one answer, to what followed: {silent:x?}");
+    }
+    assert!(raw.try_recv(&mut buf).is_err());
 }
 
 #[tokio::test]

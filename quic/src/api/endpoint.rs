@@ -123,6 +123,9 @@ impl Endpoint {
     }
 
     /// How connections are accepted from now on; with `None` those that come are ignored.
+    ///
+    /// This is how a certificate is renewed while the server runs. The next [`Incoming::accept`] takes the new settings;
+    /// handshakes that have begun, and connections, keep theirs.
     pub fn set_server_config(&self, config: impl Into<Option<ServerConfig>>) {
         self.shared.set_server(config.into());
     }

@@ -69,7 +69,7 @@ fn a_close_acknowledges_what_arrived_and_comes_after_it() {
     assert!(finished.is_some() && finished < closed, "{events:?}");
 }
 
-// covers: R9000-10.2.3-05
+// covers: R9000-10.2.3-05 R9000-10.2.3-06
 #[test]
 fn what_the_application_says_is_not_shown_before_the_handshake_is_complete() {
     let mut pair = Pair::new(Setup::default());
@@ -95,7 +95,7 @@ fn a_certificate_for_another_name_is_refused_by_the_client() {
     assert_eq!(transport_code(pair.server().closed(), ClosedBy::Peer), code);
 }
 
-// covers: R9001-8.1-02
+// covers: R9001-8.1-02 R9000-10.3-01
 #[test]
 fn without_a_common_protocol_both_ends_name_the_alert() {
     let mut pair = Pair::new(Setup { alpn: [b"one", b"two"], ..Setup::default() });

@@ -1,6 +1,7 @@
 //! Two connections face to face, and over the virtual network; then one of them turns hostile.
 
 mod acknowledgments;
+mod closing;
 mod endings;
 mod handshake;
 mod hostile;
