@@ -20,6 +20,8 @@ pub enum TestCase {
     V2,
     /// A connection for each file, one after the other.
     Multiconnect,
+    /// The same, the client updating the keys of the connection.
+    KeyUpdate,
 }
 
 impl TestCase {
@@ -32,6 +34,7 @@ impl TestCase {
             "retry" => Self::Retry,
             "http3" => Self::Http3,
             "v2" => Self::V2,
+            "keyupdate" => Self::KeyUpdate,
             "multiconnect" | "handshakeloss" | "handshakecorruption" => Self::Multiconnect,
             _ => return None,
         })

@@ -3,11 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use gannet::{
-    Connection, VarInt,
+    Connection, KeyUpdateError, VarInt,
     config::{ClientConfig, ClientVersions, RustlsClient, TransportConfig, Version, default_provider},
 };
 use gannet_examples::{
@@ -26,6 +27,8 @@ use crate::{
     hq,
 };
 
+/// How often it is tried whether keys may be updated.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const DOWNLOADS: &str = "/downloads";
 
 /// Downloads what a case is about.
@@ -71,11 +74,27 @@ async fn download(case: TestCase, config: &ClientConfig, urls: Vec<Uri>) -> Resu
         running.await??;
     } else {
         let connection = connected.connection;
-        all(urls, |url| hq_get(connection.clone(), url)).await?;
+        let download = all(urls, |url| hq_get(connection.clone(), url));
+        if case == TestCase::KeyUpdate {
+            tokio::try_join!(download, update_keys(&connection))?;
+        } else {
+            download.await?;
+        }
         connection.close(VarInt::default(), b"");
     }
     connected.endpoint.close(VarInt::default(), b"").await;
     Ok(())
+}
+
+/// Updates the keys as soon as that may be: the peer must have acknowledged something.
+async fn update_keys(connection: &Connection) -> Result<()> {
+    connection.handshake_confirmed().await?;
+    loop {
+        match connection.update_keys().await {
+            Err(KeyUpdateError::NotAcknowledged) => tokio::time::sleep(POLL_INTERVAL).await,
+            done => return Ok(done?),
+        }
+    }
 }
 
 async fn all<F>(urls: Vec<Uri>, get: impl Fn(Uri) -> F) -> Result<()>
