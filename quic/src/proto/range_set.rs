@@ -14,6 +14,7 @@ impl RangeSet {
     }
 
     /// Number of ranges.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

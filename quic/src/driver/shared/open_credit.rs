@@ -106,6 +106,7 @@ mod tests {
     use super::*;
     use crate::driver::testing::CountingWaker;
 
+    // covers: R9000-2.1-01
     #[test]
     fn indices_go_out_in_order_up_to_the_limit() {
         let credit = OpenCredit::default();

@@ -1,12 +1,13 @@
 //! The ordered bytes of TLS at one encryption level (RFC 9000 §7.5).
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::packet::{TransportError, TransportErrorCode as Code};
 use crate::proto::range_set::RangeSet;
 
-/// More gaps than any honest peer makes.
-const MAX_RANGES: usize = 256;
+/// More pieces out of order than any honest peer makes.
+const MAX_PIECES: usize = 256;
 
 /// CRYPTO data on its way to the peer.
 #[derive(Debug, Default)]
@@ -71,74 +72,91 @@ impl CryptoSend {
     }
 }
 
-/// CRYPTO data from the peer.
+/// CRYPTO data from the peer. Memory is taken for what arrived, however far ahead that lies.
 #[derive(Debug, Default)]
 pub struct CryptoRecv {
-    /// Offset of the first byte of `data`: everything before it was read.
+    /// Offset of the first byte of `ready`: everything before it was read.
     base: u64,
-    data: Vec<u8>,
-    /// What of `data` has arrived, in stream offsets.
-    arrived: RangeSet,
+    /// What is in order.
+    ready: Vec<u8>,
+    /// What is not, by offset; the pieces do not overlap.
+    later: BTreeMap<u64, Vec<u8>>,
 }
 
 impl CryptoRecv {
     /// Stores a piece, at most `limit` bytes ahead of what was read.
     ///
     /// # Errors
-    /// CRYPTO_BUFFER_EXCEEDED beyond the limit, or for an absurd number of gaps.
+    /// CRYPTO_BUFFER_EXCEEDED beyond the limit, or for an absurd number of pieces out of order.
     pub fn insert(&mut self, offset: u64, bytes: &[u8], limit: usize) -> Result<(), TransportError> {
         let end = offset + bytes.len() as u64;
         if end > self.base + limit as u64 {
             return Err(TransportError::new(Code::CRYPTO_BUFFER_EXCEEDED, "too much TLS data out of order"));
         }
-        let skip = self.base.saturating_sub(offset).min(bytes.len() as u64);
-        let (Ok(skip_len), Ok(at)) =
-            (usize::try_from(skip), usize::try_from((offset + skip).saturating_sub(self.base)))
-        else {
-            return Ok(());
-        };
-        let fresh = bytes.get(skip_len..).unwrap_or_default();
-        if fresh.is_empty() {
-            return Ok(());
+        let mut at = offset.max(self.ready_end());
+        while at < end {
+            let before = self.later.range(..=at).next_back();
+            if let Some(known) = before.map(|(start, piece)| start + piece.len() as u64).filter(|to| *to > at)
+            {
+                at = known;
+                continue;
+            }
+            let upto = self.later.range(at..).next().map_or(end, |(start, _)| end.min(*start));
+            let (Ok(from), Ok(to)) = (usize::try_from(at - offset), usize::try_from(upto - offset)) else {
+                return Ok(());
+            };
+            self.add(at, bytes.get(from..to).unwrap_or_default());
+            // Pieces that it reaches are in order now.
+            at = upto.max(self.ready_end());
         }
-        if self.data.len() < at + fresh.len() {
-            self.data.resize(at + fresh.len(), 0);
-        }
-        if let Some(target) = self.data.get_mut(at..at + fresh.len()) {
-            target.copy_from_slice(fresh);
-        }
-        self.arrived.insert(offset + skip..end);
-        if self.arrived.len() > MAX_RANGES {
+        if self.later.len() > MAX_PIECES {
             return Err(TransportError::new(Code::CRYPTO_BUFFER_EXCEEDED, "too many gaps in TLS data"));
         }
         Ok(())
     }
 
+    /// Adds bytes that are new.
+    fn add(&mut self, at: u64, bytes: &[u8]) {
+        if at == self.ready_end() {
+            self.ready.extend_from_slice(bytes);
+            while let Some(next) = self.later.remove(&self.ready_end()) {
+                self.ready.extend_from_slice(&next);
+            }
+            return;
+        }
+        match self.later.range_mut(..at).next_back() {
+            Some((start, piece)) if start + piece.len() as u64 == at => piece.extend_from_slice(bytes),
+            _ => {
+                self.later.insert(at, bytes.to_vec());
+            }
+        }
+    }
+
+    fn ready_end(&self) -> u64 {
+        self.base + self.ready.len() as u64
+    }
+
     /// Takes what is in order.
     pub fn read(&mut self) -> Option<Vec<u8>> {
-        let first = self.arrived.first().filter(|first| first.start == self.base)?;
-        let len = usize::try_from(first.end - first.start).ok()?.min(self.data.len());
-        let rest = self.data.split_off(len);
-        self.arrived.pop_first();
-        self.base = first.end;
-        Some(std::mem::replace(&mut self.data, rest))
+        self.base = self.ready_end();
+        Some(std::mem::take(&mut self.ready)).filter(|ready| !ready.is_empty())
     }
 
     /// Everything from the start that is in order, without taking it; for looking at a ClientHello.
     pub fn peek(&self) -> &[u8] {
-        let len =
-            self.arrived.first().filter(|first| first.start == self.base).map(|first| first.end - self.base);
-        len.and_then(|len| self.data.get(..usize::try_from(len).ok()?)).unwrap_or_default()
+        &self.ready
     }
 
     /// True if bytes arrived that were not read.
     pub fn has_unread(&self) -> bool {
-        !self.arrived.is_empty()
+        !self.ready.is_empty() || !self.later.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -168,6 +186,47 @@ mod tests {
         let mut recv = CryptoRecv::default();
         let many = (0..2000).try_for_each(|i| recv.insert(i * 2 + 1, &[0], 4096));
         assert_eq!(many.unwrap_err().code, Code::CRYPTO_BUFFER_EXCEEDED);
+    }
+
+    #[test]
+    fn memory_follows_what_arrives() {
+        let mut recv = CryptoRecv::default();
+        for offset in [60_000, 60_001, 10, 30_000] {
+            recv.insert(offset, &[1], 1 << 16).unwrap();
+        }
+        let held: usize = recv.later.values().map(Vec::capacity).sum();
+        assert!(recv.ready.capacity() == 0 && held < 100, "{held}");
+        assert_eq!(recv.later.len(), 3, "neighbours are one piece");
+        // What is already there is not kept twice.
+        recv.insert(5, &[2; 10], 1 << 16).unwrap();
+        recv.insert(0, &[3; 40], 1 << 16).unwrap();
+        assert_eq!(recv.peek().len(), 40);
+        assert_eq!((recv.peek()[4], recv.peek()[5], recv.peek()[10], recv.peek()[39]), (3, 2, 1, 3));
+        assert_eq!(recv.later.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_pieces_are_the_bytes_come_out_in_order(
+            pieces in prop::collection::vec((0_usize..300, 0_usize..60, any::<bool>()), 0..60),
+        ) {
+            let message: Vec<u8> = (0..400).map(|n| n as u8).collect();
+            let (mut recv, mut read) = (CryptoRecv::default(), Vec::new());
+            let mut arrived = vec![false; 400];
+            for (offset, len, take) in pieces {
+                recv.insert(offset as u64, &message[offset..offset + len], 4096).unwrap();
+                arrived[offset..offset + len].fill(true);
+                if take {
+                    read.extend(recv.read().unwrap_or_default());
+                }
+                let in_order = arrived.iter().take_while(|there| **there).count();
+                prop_assert_eq!(read.len() + recv.peek().len(), in_order);
+                let all = arrived.iter().filter(|there| **there).count();
+                prop_assert_eq!(recv.has_unread(), all > read.len());
+            }
+            read.extend(recv.read().unwrap_or_default());
+            prop_assert_eq!(&read[..], &message[..read.len()]);
+        }
     }
 
     #[test]

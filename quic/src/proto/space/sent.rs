@@ -24,6 +24,9 @@ const SLACK: usize = 4096;
 /// After so many packets in a row that elicit no acknowledgment, one should (RFC 9000 §13.2.4).
 const NON_ELICITING_RUN: u32 = 24;
 
+/// No batch begins from here on: none has so many packets that its numbers would pass 2^62 - 1.
+const LAST_BATCH: PacketNumber = (1 << 62) - 1024;
+
 /// What recovery knows of a packet that was sent (RFC 9002 §A.1.1).
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub struct SentPacket {
@@ -89,6 +92,18 @@ pub struct SentPackets {
 }
 
 impl SentPackets {
+    /// A space in which everything below `first` was sent and settled.
+    #[cfg(test)]
+    pub fn starting_at(first: PacketNumber) -> Self {
+        Self { base: first, first_outstanding: first, ..Self::default() }
+    }
+
+    /// True when the numbers, which end at 2^62 - 1, are about to run out: a batch or two are left (RFC 9000 §12.3).
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.next() >= LAST_BATCH
+    }
+
     /// The number of the next packet.
     #[must_use]
     pub fn next(&self) -> PacketNumber {

@@ -7,7 +7,7 @@ use crate::packet::{Dir, Side, SpaceId, StreamId};
 
 const DATA: usize = SpaceId::Data as usize;
 
-// covers: R9000-13.2.3-02
+// covers: R9000-13.2.1-06 R9000-13.2.3-02
 #[test]
 fn who_only_receives_asks_for_acknowledgments_now_and_then() {
     let mut setup = Setup::default();

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::profile::Allowed;
 use super::write::FrameCounts;
-use crate::packet::{TxBatch, TxMeta};
+use crate::error::ConnectionError;
+use crate::packet::{TransportError, TransportErrorCode as Code, TxBatch, TxMeta};
 use crate::proto::connection::Connection;
 use crate::proto::path::BASE;
 
@@ -25,6 +26,11 @@ impl Connection {
                 self.transmit_close(now, batch);
             }
             return;
+        }
+        if self.spaces.iter().any(|space| space.sent.is_used_up()) {
+            // Not even a close may follow (RFC 9000 §12.3).
+            let error = TransportError::new(Code::INTERNAL_ERROR, "the packet numbers are used up");
+            return self.vanish(now, ConnectionError::local(error));
         }
         if let Err(error) = self.renew_keys(now) {
             return self.fail(now, error);

@@ -43,7 +43,7 @@ fn the_first_window() {
     }
 }
 
-// covers: R9002-7.3.1-01 R9002-7.3.2-01 R9002-7.3.2-02
+// covers: R9000-13.3-07 R9002-7.3.1-01 R9002-7.3.2-01 R9002-7.3.2-02
 #[test]
 fn slow_start_doubles_until_a_loss_halves() {
     let mut end = End::new();

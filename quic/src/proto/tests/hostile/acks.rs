@@ -183,3 +183,23 @@ fn time_passes_while_acknowledgments_are_held_back() {
     let stream_events = |e: &Event| matches!(e, Event::Stream(StreamEvent::Opened(_)));
     assert!(!hostile.victim().events.iter().any(stream_events));
 }
+
+/// A peer that says nothing: what comes after the first packet are probes, and each asks for an answer.
+// covers: R9002-6.2.4-02
+#[test]
+fn every_probe_asks_for_an_acknowledgment() {
+    for side in [Side::Client, Side::Server] {
+        for &stage in stages(side) {
+            let mut hostile = Hostile::new(side, stage);
+            hostile.victim().connection.pending.ping = true;
+            hostile.listen();
+            hostile.heard.clear();
+            hostile.wait(3_000 * MS);
+            let probes = hostile.victim().connection.stats().probe_timeouts;
+            assert!(probes > 0, "{side:?} {stage:?}");
+            for packet in &hostile.heard {
+                assert!(packet.frames.iter().any(Frame::is_ack_eliciting), "{side:?} {stage:?} {packet:?}");
+            }
+        }
+    }
+}

@@ -17,6 +17,7 @@ mod params;
 mod paths;
 mod retry;
 mod streams;
+mod tolerated;
 mod versions;
 
 use std::time::Duration;

@@ -36,6 +36,7 @@ fn cid(byte: u8) -> ConnectionId {
     ConnectionId::try_from(&[byte; 8][..]).unwrap()
 }
 
+// covers: R9000-11.1-01
 #[test]
 fn the_poison_works() {
     for (side, stage, level) in cases() {

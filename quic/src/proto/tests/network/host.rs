@@ -1,10 +1,13 @@
 //! A host of the virtual network: the endpoint's part of the work, without tasks, locks or sockets.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::app::{App, Plan};
+use super::referee::Referee;
 use super::tls;
 use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig};
 use crate::crypto::{ResetKey, TokenKey};
@@ -47,6 +50,8 @@ pub(super) struct Host {
     batch: TxBatch,
     connections: Vec<Hosted>,
     answers: Vec<Datagram>,
+    /// Watches what both hosts send.
+    pub(super) referee: Rc<RefCell<Referee>>,
 }
 
 /// One connection and its application.
@@ -81,6 +86,7 @@ impl Host {
             behaviour,
             connections: Vec::new(),
             answers: Vec::new(),
+            referee: Rc::default(),
         }
     }
 
@@ -167,7 +173,13 @@ impl Host {
 
 impl Hosted {
     /// Lets the application act and drains the connection, until both have nothing more to do.
-    fn drive(&mut self, from: SocketAddr, batch: &mut TxBatch, network: &mut Network) -> Option<Instant> {
+    fn drive(
+        &mut self,
+        from: SocketAddr,
+        batch: &mut TxBatch,
+        referee: &mut Referee,
+        network: &mut Network,
+    ) -> Option<Instant> {
         let now = network.now();
         loop {
             let mut deadline = None;
@@ -176,6 +188,9 @@ impl Hosted {
                     Output::Route(change) => self.on_route(&change),
                     Output::Event(event) => self.on_event(event),
                     Output::Transmit => {
+                        for datagram in batch.bytes().chunks(batch.segment_size()) {
+                            referee.look(&self.connection, datagram);
+                        }
                         network.send_batch(from, batch);
                         batch.clear();
                     }
@@ -291,7 +306,7 @@ impl Peer for Host {
             network.send(answer);
         }
         for hosted in &mut self.connections {
-            let at = hosted.drive(self.address, &mut self.batch, network);
+            let at = hosted.drive(self.address, &mut self.batch, &mut self.referee.borrow_mut(), network);
             deadline = [deadline, at].into_iter().flatten().min();
         }
         let coarse = |at: Instant| {

@@ -2,6 +2,7 @@
 
 mod app;
 mod host;
+mod referee;
 mod scenario;
 mod tls;
 
@@ -69,7 +70,7 @@ fn a_bottleneck_with_a_short_queue_is_used_well() {
 }
 
 /// Both ends update their keys as often as they may, on paths that lose, delay, repeat and change packets.
-// covers: R9001-5.3-03 R9001-6.1-03 R9001-6.2-01 R9001-6.4-01
+// covers: R9001-5.3-03 R9001-6.1-01 R9001-6.1-03 R9001-6.2-01 R9001-6.4-01
 #[test]
 fn keys_are_updated_over_bad_paths() {
     let mut updates = 0;
@@ -99,6 +100,27 @@ fn packets_that_an_update_overtakes_are_opened() {
         assert!(report.server.key_updates >= 5, "{report:?}");
         let failures = [report.client.authentication_failures, report.server.authentication_failures];
         assert_eq!(failures, [0; 2], "{report:?}");
+    }
+}
+
+/// [`referee`] watches every run of this module; these are chosen for what it looks at: losses, retries, tight limits, streams
+/// that are abandoned.
+// covers: R9000-2.2-02 R9000-2.2-03 R9000-4.6-02 R9000-5.1-02 R9000-8.1-03 R9000-10.2.3-01 R9000-12.2-03 R9000-12.3-01
+// covers: R9000-12.3-02 R9000-12.4-01 R9000-13.2.6-01 R9000-13.2.6-02 R9000-13.3-01 R9000-14.1-01 R9000-14.1-02 R9000-17.2.3-04
+// covers: R9000-19.7-03 R9000-19.20-01 R9001-4-01 R9001-4.9-01 R9001-4.9.1-02
+#[test]
+fn what_both_ends_send_obeys_the_rules() {
+    for seed in 0..12 {
+        let mut scenario = Scenario::plain(seed, &[Node::Loss(0.1), Node::Delay(ms(10))]);
+        for host in &mut scenario.hosts {
+            host.retry = seed % 2 == 0;
+            host.config.stream_receive_window = 4_000;
+            host.config.receive_window = 6_000;
+            host.config.max_concurrent_bidi_streams = 2;
+            host.config.max_concurrent_uni_streams = 1;
+        }
+        (scenario.plan.streams, scenario.plan.abandon) = ([[4, 4]; 2], true);
+        scenario.run();
     }
 }
 

@@ -148,6 +148,7 @@ impl Scenario {
             Host::client(client, server, ours, self.plan.clone(), &mut rng),
             Host::server(server, theirs, self.plan, &mut rng),
         ];
+        hosts[1].referee = hosts[0].referee.clone();
 
         let end = run(&mut network, &mut hosts, self.limit, |hosts| hosts.iter().all(Host::is_done));
         let End::Done(time) = end else {
@@ -175,6 +176,9 @@ impl Scenario {
             client: stats(client_host),
             server: stats(server_host),
         };
+
+        let watched = hosts[0].referee.borrow().packets;
+        assert!(watched >= report.client.packets_sent + report.server.packets_sent, "{watched}");
 
         let now = network.now();
         hosts[0].main().unwrap().connection.close(now, VarInt::from_u32(7), bytes::Bytes::new());

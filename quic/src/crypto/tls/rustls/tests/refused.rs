@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-// covers: R9001-8.1-02 R9001-8.1-04 R9001-8.1-05
+// covers: R9000-7-02 R9001-8.1-02 R9001-8.1-04 R9001-8.1-05
 #[test]
 fn a_server_needs_a_common_application_protocol() {
     let identity = identity();
@@ -16,7 +16,7 @@ fn a_server_needs_a_common_application_protocol() {
     assert_alert(dropped, 120);
 }
 
-// covers: R9001-8.1-03 R9001-8.1-06
+// covers: R9000-7-02 R9001-8.1-03 R9001-8.1-06
 #[test]
 fn a_client_needs_a_common_application_protocol() {
     let dropped = Pair::with_defaults().tamper_server(ENCRYPTED_EXTENSIONS, |message| {
