@@ -48,7 +48,11 @@ pub(super) struct Scratch {
 
 impl ConnectionTask {
     /// Drives `connection`.
-    pub fn new(connection: proto::Connection, ending: Ending, send_budget: u64) -> Self {
+    pub fn new(mut connection: proto::Connection, ending: Ending, send_budget: u64) -> Self {
+        let socket = ending.endpoint.sockets.get(connection.path().socket);
+        if socket.is_some_and(|socket| socket.may_fragment()) {
+            connection.forbid_mtu_probes();
+        }
         Self {
             connection,
             transmitter: Transmitter::new(ending.endpoint.sockets.clone()),

@@ -71,6 +71,11 @@ pub trait Socket: fmt::Debug + Send + Sync + 'static {
         1
     }
 
+    /// True if datagrams may be sent in fragments: QUIC then keeps to the size it begins with (RFC 9000 §14).
+    fn may_fragment(&self) -> bool {
+        false
+    }
+
     /// How long the buffers for [`Socket::poll_recv`] need to be, bytes.
     fn receive_buffer_size(&self) -> usize {
         65_535

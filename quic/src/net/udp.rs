@@ -178,6 +178,10 @@ impl Socket for UdpSocket {
         if self.gso && self.offers_gso { self.state().max_gso_segments() } else { 1 }
     }
 
+    fn may_fragment(&self) -> bool {
+        self.state().may_fragment()
+    }
+
     fn receive_buffer_size(&self) -> usize {
         // Without offload a buffer holds one datagram, and none larger than this comes by.
         if self.state().gro_segments() > 1 { 65_535 } else { 9 << 10 }
@@ -283,6 +287,36 @@ mod tests {
         let socket = Arc::new(UdpSocket::new(bound, true).unwrap());
         socket.clone().writable().await.unwrap();
         socket
+    }
+
+    // covers: R9000-14-02 R9000-14-03 R9000-14.2.1-01 R9000-14.2.1-06
+    /// On Linux the state sets IP_PMTUDISC_PROBE: the DF bit, and no heed to what the kernel makes of ICMP.
+    #[tokio::test]
+    async fn datagrams_are_never_sent_in_fragments() {
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let Ok(bound) = UdpSocket::bind(SocketAddr::new(ip, 0)) else { continue };
+            let a = UdpSocket::new(bound, true).unwrap();
+            assert!(!a.may_fragment());
+            a.recover();
+            assert!(!a.may_fragment());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_datagram_as_large_as_udp_allows_crosses_loopback_and_a_larger_one_is_too_long() {
+        let (a, b) = (socket(Ipv4Addr::LOCALHOST).await, socket(Ipv4Addr::LOCALHOST).await);
+        let remote = b.local_addr().unwrap();
+        let contents = vec![7; 65_508];
+        let transmit = |len: usize| Transmit {
+            remote,
+            local_ip: None,
+            ecn: None,
+            contents: &contents[..len],
+            segment_size: len,
+        };
+        a.try_send(&transmit(65_507)).unwrap();
+        assert_eq!(receive(&b, 1).await[0].0.len, 65_507);
+        assert!(is_too_long(&a.try_send(&transmit(65_508)).unwrap_err()));
     }
 
     async fn receive(socket: &UdpSocket, datagrams: usize) -> Vec<(RecvMeta, Vec<u8>)> {

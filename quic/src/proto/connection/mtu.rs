@@ -1,8 +1,10 @@
 //! What the fates of packets, and the system, say about the size of datagrams (RFC 9000 §14).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Connection;
+use crate::config::TransportConfig;
 use crate::packet::{FourTuple, TransportError, TransportErrorCode as Code};
 use crate::proto::path::{BASE, SizeNews};
 
@@ -17,6 +19,15 @@ impl Connection {
             SizeNews::Larger => {}
         }
         self.paths.active.cc.set_max_datagram_size(self.paths.active.mtu.current());
+    }
+
+    /// No probes for larger datagrams are sent from now on: the socket might send them in fragments, and then they
+    /// would show nothing.
+    pub fn forbid_mtu_probes(&mut self) {
+        let mut config = TransportConfig::clone(&self.config);
+        config.mtu_upper_bound = None;
+        self.config = Arc::new(config);
+        self.paths.active.mtu.forbid_probes();
     }
 
     /// The system refused to send a datagram of `size` bytes on `path`: it is too large for the network interface.

@@ -146,6 +146,11 @@ impl MtuDiscovery {
         self.too_large = self.too_large.min(self.ceiling.saturating_add(1));
     }
 
+    /// No probes are sent from now on.
+    pub fn forbid_probes(&mut self) {
+        self.enabled = false;
+    }
+
     /// The size of the probe to send now, if one is wanted, of at most `most` bytes.
     pub fn next_probe(&mut self, now: Instant, most: u64) -> Option<u16> {
         if !self.enabled || self.probe.is_some() {
