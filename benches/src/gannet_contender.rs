@@ -60,6 +60,7 @@ impl Contender for Gannet {
 fn transport() -> Result<TransportConfig> {
     Ok(TransportConfig::builder()
         .initial_mtu(u16::try_from(PACKET)?)
+        .mtu_upper_bound(None)
         .max_concurrent_bidi_streams(1024)
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
