@@ -19,8 +19,12 @@ pub use transport::{TransportConfig, TransportConfigBuilder};
 pub use versions::{ClientVersions, ServerVersions, Version};
 
 pub use crate::crypto::tls::rustls::{RustlsClient, RustlsServer, default_provider};
-pub use crate::crypto::tls::{ClientTls, ServerTls, Session, TlsConfigError};
+pub use crate::crypto::tls::{
+    ClientResumption, ClientTls, MemorySessionStore, ServerResumption, ServerTls, Session, SessionKey,
+    SessionStore, StoredSession, TlsConfigError,
+};
 pub use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
+pub use rustls::server::StoresServerSessions;
 
 /// A setting that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

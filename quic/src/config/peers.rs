@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::StoresServerSessions;
 
 use super::{ClientVersions, ServerVersions, TransportConfig};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
-use crate::crypto::tls::{ClientTls, ServerTls, TlsConfigError};
+use crate::crypto::tls::{
+    ClientResumption, ClientTls, ServerResumption, ServerTls, SessionStore, TlsConfigError,
+};
 
 /// How an endpoint opens connections.
 #[derive(Debug, Clone)]
@@ -16,12 +19,18 @@ pub struct ClientConfig {
     pub(crate) tls: Arc<dyn ClientTls>,
     pub(crate) transport: Arc<TransportConfig>,
     pub(crate) versions: ClientVersions,
+    pub(crate) resumption: ClientResumption,
 }
 
 impl ClientConfig {
     /// With TLS of your own making, for example a [`RustlsClient`], and the default transport.
     pub fn new(tls: impl ClientTls + 'static) -> Self {
-        Self { tls: Arc::new(tls), transport: Arc::default(), versions: ClientVersions::default() }
+        Self {
+            tls: Arc::new(tls),
+            transport: Arc::default(),
+            versions: ClientVersions::default(),
+            resumption: ClientResumption::default(),
+        }
     }
 
     /// Trusts `roots`, shows no certificate, and speaks the application protocols `alpn`, best first.
@@ -36,6 +45,18 @@ impl ClientConfig {
     #[must_use]
     pub fn transport(mut self, transport: impl Into<Arc<TransportConfig>>) -> Self {
         self.transport = transport.into();
+        self
+    }
+
+    /// Where sessions are kept, so that the next handshake with the same server is shorter: no certificates (RFC 9001
+    /// §4.5). With `None` each connection begins anew.
+    ///
+    /// By default a [`MemorySessionStore`](super::MemorySessionStore) for 256 servers, which clones of this
+    /// configuration share. Whoever sees a client resume knows that it is the same one: give connections that must not
+    /// be linked stores of their own.
+    #[must_use]
+    pub fn session_store(mut self, store: impl Into<Option<Arc<dyn SessionStore>>>) -> Self {
+        self.resumption.store = store.into();
         self
     }
 
@@ -72,6 +93,7 @@ pub struct ServerConfig {
     pub(crate) versions: ServerVersions,
     pub(crate) retry: RetryPolicy,
     pub(crate) retry_token_lifetime: Duration,
+    pub(crate) resumption: ServerResumption,
 }
 
 impl ServerConfig {
@@ -83,6 +105,7 @@ impl ServerConfig {
             versions: ServerVersions::default(),
             retry: RetryPolicy::default(),
             retry_token_lifetime: Duration::from_secs(15),
+            resumption: ServerResumption::default(),
         }
     }
 
@@ -103,6 +126,17 @@ impl ServerConfig {
     #[must_use]
     pub fn transport(mut self, transport: impl Into<Arc<TransportConfig>>) -> Self {
         self.transport = transport.into();
+        self
+    }
+
+    /// Where the sessions of clients are remembered, so that their next handshakes are shorter (RFC 9001 §4.5).
+    ///
+    /// By default what the TLS configuration says; with [`ServerConfig::with_single_cert`] that is memory for 4,096
+    /// sessions, two of them for each connection. Several servers that share a name can share a store. Its `take` must
+    /// hand out each session once.
+    #[must_use]
+    pub fn session_store(mut self, store: Arc<dyn StoresServerSessions>) -> Self {
+        self.resumption.store = Some(store);
         self
     }
 

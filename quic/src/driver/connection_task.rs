@@ -73,6 +73,7 @@ impl ConnectionTask {
         let args = ServerArgs {
             versions: &config.versions,
             tls: &*config.tls,
+            resumption: &config.resumption,
             config: config.transport.clone(),
             endpoint: &ending.endpoint.core,
             rng: ending.endpoint.fork_rng(),

@@ -1,14 +1,19 @@
 //! TLS as QUIC needs it (RFC 9001 §4), behind traits of our own, so that a TLS library is one of several.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ::rustls::pki_types::CertificateDer;
+use ::rustls::server::StoresServerSessions;
 
 use super::{CipherSuite, Keys, OneRttSecrets};
 use crate::packet::{Level, TransportError};
 
 pub(crate) mod alert;
 pub mod rustls;
+mod sessions;
+
+pub use sessions::{ClientResumption, MemorySessionStore, SessionKey, SessionStore, StoredSession};
 
 /// One TLS handshake, and what remains of it afterwards.
 ///
@@ -82,11 +87,14 @@ pub struct HandshakeData {
     pub server_name: Option<String>,
     /// How packets are protected.
     pub cipher_suite: CipherSuite,
+    /// The handshake went on from an earlier connection, without certificates (RFC 9001 §4.5).
+    pub resumed: bool,
 }
 
 /// Makes the TLS sessions of clients.
 pub trait ClientTls: fmt::Debug + Send + Sync {
-    /// A session with the server of that name. `params` are our encoded transport parameters.
+    /// A session with the server of that name. `params` are our encoded transport parameters; `resumption` says where
+    /// earlier sessions are found, and this one is kept.
     ///
     /// # Errors
     /// [`TlsConfigError::InvalidServerName`] mostly.
@@ -95,7 +103,14 @@ pub trait ClientTls: fmt::Debug + Send + Sync {
         version: u32,
         server_name: &str,
         params: Vec<u8>,
+        resumption: &ClientResumption,
     ) -> Result<Box<dyn Session>, TlsConfigError>;
+
+    /// True if a session would go on from an earlier one.
+    fn resumable(&self, version: u32, server_name: &str, resumption: &ClientResumption) -> bool {
+        let _ = (version, server_name, resumption);
+        false
+    }
 }
 
 /// Makes the TLS sessions of servers.
@@ -104,7 +119,20 @@ pub trait ServerTls: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`TlsConfigError`] where the configuration turns out to be unfit.
-    fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn Session>, TlsConfigError>;
+    fn start(
+        &self,
+        version: u32,
+        params: Vec<u8>,
+        resumption: &ServerResumption,
+    ) -> Result<Box<dyn Session>, TlsConfigError>;
+}
+
+/// What a server does with sessions of earlier connections.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ServerResumption {
+    /// Where they are remembered; `None`: as the TLS configuration says.
+    pub store: Option<Arc<dyn StoresServerSessions>>,
 }
 
 /// A TLS configuration that QUIC cannot be used with.

@@ -208,6 +208,7 @@ impl Endpoint {
             path,
             server_name,
             tls: &*config.tls,
+            resumption: &config.resumption,
             config: config.transport.clone(),
             endpoint: &self.core,
             rng: self.fork_rng(),

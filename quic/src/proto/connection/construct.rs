@@ -11,7 +11,7 @@ use super::negotiation::Negotiation;
 use super::pending::Pending;
 use super::{Connection, ConnectionStats, Outbox};
 use crate::config::{ClientVersions, ConnectionIdGenerator, ServerVersions, TransportConfig};
-use crate::crypto::tls::{ClientTls, ServerTls, Session, TlsConfigError};
+use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption, ServerTls, Session, TlsConfigError};
 use crate::crypto::{ResetKey, initial_keys};
 use crate::packet::{ConnectionId, FourTuple, Rng, Side, SpaceId};
 use crate::proto::cids::{LocalCids, RemoteCids};
@@ -47,6 +47,8 @@ pub struct ClientArgs<'a> {
     pub server_name: &'a str,
     /// Makes the TLS session.
     pub tls: &'a dyn ClientTls,
+    /// Where sessions of earlier connections are.
+    pub resumption: &'a ClientResumption,
     /// Windows, limits, timers.
     pub config: Arc<TransportConfig>,
     /// What the endpoint's connections share.
@@ -62,6 +64,8 @@ pub struct ServerArgs<'a> {
     pub versions: &'a ServerVersions,
     /// Makes the TLS session.
     pub tls: &'a dyn ServerTls,
+    /// What is done with sessions of earlier connections.
+    pub resumption: &'a ServerResumption,
     /// Windows, limits, timers.
     pub config: Arc<TransportConfig>,
     /// What the endpoint's connections share.
@@ -76,17 +80,19 @@ impl Connection {
     /// # Errors
     /// If TLS cannot begin with this configuration and server name.
     pub fn client(now: Instant, args: ClientArgs<'_>) -> Result<Self, TlsConfigError> {
-        let ClientArgs { versions, path, server_name, tls, config, endpoint, mut rng } = args;
+        let ClientArgs { versions, path, server_name, tls, resumption, config, endpoint, mut rng } = args;
         let scid = endpoint.connection_ids.generate(&mut rng);
         let bytes: [u8; INITIAL_DCID_LEN] = rng.array();
         let dcid = ConnectionId::try_from(&bytes[..]).unwrap_or_default();
-        let negotiation = Negotiation::client(versions.clone());
+        // Sessions are of a version (RFC 9369 §5): a server that is known in one is met in it.
+        let resumable = |version: &u32| tls.resumable(*version, server_name, resumption);
+        let negotiation = Negotiation::client(versions.clone(), resumable);
         let version = negotiation.original;
         let mut params = local_params(&config, scid);
         params.version_information = Some(negotiation.information(version, &mut rng));
         let mut encoded = Vec::new();
         params.encode(Side::Client, &mut rng, &mut encoded);
-        let session = tls.start(version, server_name, encoded)?;
+        let session = tls.start(version, server_name, encoded, resumption)?;
         let mut connection = Self::new(
             now,
             NewConnection {
@@ -116,7 +122,7 @@ impl Connection {
     /// # Errors
     /// If TLS cannot begin with this configuration.
     pub fn server(now: Instant, incoming: Incoming, args: ServerArgs<'_>) -> Result<Self, TlsConfigError> {
-        let ServerArgs { versions, tls, config, endpoint, mut rng } = args;
+        let ServerArgs { versions, tls, resumption, config, endpoint, mut rng } = args;
         let scid = endpoint.connection_ids.generate(&mut rng);
         let mut params = local_params(&config, scid);
         params.original_destination_connection_id = Some(incoming.original_dcid());
@@ -129,7 +135,7 @@ impl Connection {
         params.version_information = Some(negotiation.information(version, &mut rng));
         let mut encoded = Vec::new();
         params.encode(Side::Server, &mut rng, &mut encoded);
-        let session = tls.start(version, encoded)?;
+        let session = tls.start(version, encoded, resumption)?;
         let mut connection = Self::new(
             now,
             NewConnection {

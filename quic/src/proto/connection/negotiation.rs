@@ -33,9 +33,10 @@ enum Role {
 }
 
 impl Negotiation {
-    /// Of a client.
-    pub fn client(versions: ClientVersions) -> Self {
-        let original = versions.first_flight().as_u32();
+    /// Of a client. It begins with the best version that `is_known` from earlier connections, if there is one.
+    pub fn client(versions: ClientVersions, is_known: impl Fn(&u32) -> bool) -> Self {
+        let known = versions.preferred().iter().map(|version| version.as_u32()).find(is_known);
+        let original = known.unwrap_or(versions.first_flight().as_u32());
         Self { original, settled: false, role: Role::Client(versions) }
     }
 

@@ -9,4 +9,5 @@ mod key_update;
 mod mtu;
 mod network;
 mod pair;
+mod resumption;
 mod versions;

@@ -12,7 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig, Version};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
 use crate::crypto::tls::{
-    ClientTls, ExportError, HandshakeData, KeyChange, ServerTls, Session, TlsConfigError,
+    ClientResumption, ClientTls, ExportError, HandshakeData, KeyChange, ServerResumption, ServerTls, Session,
+    TlsConfigError,
 };
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::ConnectionError;
@@ -88,11 +89,39 @@ pub struct Pair {
     pub to_client: Tamper,
     sent: [usize; 2],
     waiting: VecDeque<(Instant, Vec<u8>)>,
-    server_tls: RustlsServer,
+    pub tls: Tls,
     shared: EndpointShared,
     pub tokens: TokenKey,
     setup: Setup,
     rng: Rng,
+}
+
+/// TLS of both ends, with what they remember of earlier connections.
+#[derive(Clone)]
+pub struct Tls {
+    pub client: RustlsClient,
+    pub server: RustlsServer,
+    pub client_sessions: ClientResumption,
+    pub server_sessions: ServerResumption,
+}
+
+impl Tls {
+    pub fn new(setup: &Setup) -> Self {
+        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        let more = (0..setup.more_names).map(|n| format!("host-{n:04}.example"));
+        let names: Vec<String> = more.chain(["localhost".into()]).collect();
+        let cert = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let chain = vec![cert.der().clone()];
+        let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        Self {
+            client: RustlsClient::with_roots(roots, &setup.alpn[..1]).unwrap(),
+            server: RustlsServer::with_single_cert(chain, private, &setup.alpn[1..]).unwrap(),
+            client_sessions: ClientResumption::default(),
+            server_sessions: ServerResumption::default(),
+        }
+    }
 }
 
 /// TLS that sends other transport parameters than it was given.
@@ -100,14 +129,29 @@ pub struct Pair {
 struct Tampering<'a, T>(&'a T, fn(Vec<u8>) -> Vec<u8>);
 
 impl<T: ClientTls + std::fmt::Debug> ClientTls for Tampering<'_, T> {
-    fn start(&self, version: u32, name: &str, params: Vec<u8>) -> Result<Box<dyn Session>, TlsConfigError> {
-        self.0.start(version, name, self.1(params))
+    fn start(
+        &self,
+        version: u32,
+        name: &str,
+        params: Vec<u8>,
+        resumption: &ClientResumption,
+    ) -> Result<Box<dyn Session>, TlsConfigError> {
+        self.0.start(version, name, self.1(params), resumption)
+    }
+
+    fn resumable(&self, version: u32, name: &str, resumption: &ClientResumption) -> bool {
+        self.0.resumable(version, name, resumption)
     }
 }
 
 impl<T: ServerTls + std::fmt::Debug> ServerTls for Tampering<'_, T> {
-    fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn Session>, TlsConfigError> {
-        Ok(Box::new(TamperingSession(self.0.start(version, self.1(params))?, self.1)))
+    fn start(
+        &self,
+        version: u32,
+        params: Vec<u8>,
+        resumption: &ServerResumption,
+    ) -> Result<Box<dyn Session>, TlsConfigError> {
+        Ok(Box::new(TamperingSession(self.0.start(version, self.1(params), resumption)?, self.1)))
     }
 }
 
@@ -237,16 +281,16 @@ impl Peer {
 
 impl Pair {
     pub fn new(setup: Setup) -> Self {
-        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        let more = (0..setup.more_names).map(|n| format!("host-{n:04}.example"));
-        let names: Vec<String> = more.chain(["localhost".into()]).collect();
-        let cert = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(cert.der().clone()).unwrap();
-        let client_tls = RustlsClient::with_roots(roots, &setup.alpn[..1]).unwrap();
-        let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-        let server_tls =
-            RustlsServer::with_single_cert(vec![cert.der().clone()], private, &setup.alpn[1..]).unwrap();
+        let tls = Tls::new(&setup);
+        Self::with(setup, tls)
+    }
+
+    /// The two connect again, and remember.
+    pub fn again(&self, setup: Setup) -> Self {
+        Self::with(setup, self.tls.clone())
+    }
+
+    pub fn with(setup: Setup, tls: Tls) -> Self {
         let shared = EndpointShared {
             connection_ids: Arc::new(RandomConnectionIds::default()),
             reset_key: Arc::new(ResetKey::new(&[1; 32])),
@@ -256,7 +300,8 @@ impl Pair {
             versions: &setup.versions.0,
             path: tuple(4433),
             server_name: setup.server_name,
-            tls: &Tampering(&client_tls, setup.client_params),
+            tls: &Tampering(&tls.client, setup.client_params),
+            resumption: &tls.client_sessions,
             config: Arc::new(setup.client.clone()),
             endpoint: &shared,
             rng: rng.fork(),
@@ -270,7 +315,7 @@ impl Pair {
             to_client: Box::new(|_, _| true),
             sent: [0; 2],
             waiting: VecDeque::new(),
-            server_tls,
+            tls,
             shared,
             tokens: TokenKey::new(&[2; 32]),
             setup,
@@ -372,7 +417,8 @@ impl Pair {
     pub fn serve(&mut self, incoming: Incoming) {
         let args = ServerArgs {
             versions: &self.setup.versions.1,
-            tls: &Tampering(&self.server_tls, self.setup.server_params),
+            tls: &Tampering(&self.tls.server, self.setup.server_params),
+            resumption: &self.tls.server_sessions,
             config: Arc::new(self.setup.server.clone()),
             endpoint: &self.shared,
             rng: self.rng.fork(),

@@ -9,6 +9,7 @@
 //! | `message` | cuts CRYPTO data into handshake messages |
 //! | `key_log` | catches the secrets |
 //! | `completed` | what a server keeps when the handshake is complete |
+//! | `tickets` | session tickets, on their way to where they are kept, and back |
 //! | `errors` | what rustls complains about, as the error that closes the connection |
 
 use std::sync::Arc;
@@ -17,22 +18,27 @@ use ::rustls::client::Resumption;
 use ::rustls::crypto::{CryptoProvider, ring};
 use ::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use ::rustls::quic::{ClientConnection, ServerConnection, Version};
-use ::rustls::server::{NoServerSessionStorage, ProducesTickets};
+use ::rustls::server::ServerSessionMemoryCache;
 use ::rustls::{ClientConfig, Error, RootCertStore, ServerConfig, version::TLS13};
 
 use self::key_log::SecretCatcher;
 use self::session::{RustlsSession, ServerStart};
-use super::{ClientTls, ServerTls, Session, TlsConfigError};
-use crate::packet::{VERSION_1, VERSION_2};
+use self::tickets::{ClientTickets, KeyExchangeHints, SealedTickets, ServerTickets, TicketVersions};
+use super::{ClientResumption, ClientTls, ServerResumption, ServerTls, Session, SessionKey, TlsConfigError};
+use crate::packet::VERSION_2;
 
 mod completed;
 mod errors;
 mod key_log;
 mod message;
 mod session;
+mod tickets;
 
 #[cfg(test)]
 mod tests;
+
+/// Sessions that a server remembers unless told otherwise; a connection takes two, a few hundred bytes each.
+const SERVER_SESSIONS: usize = 4096;
 
 /// ring's algorithms with AES-128-GCM first: it is the fastest where the CPU has AES instructions.
 #[must_use]
@@ -51,23 +57,25 @@ pub fn default_provider() -> CryptoProvider {
 #[derive(Debug, Clone)]
 pub struct RustlsClient {
     config: ClientConfig,
+    hints: KeyExchangeHints,
 }
 
 impl RustlsClient {
-    /// From a configuration of rustls, with its certificates, ALPN list, session store and key log.
+    /// From a configuration of rustls, with its certificates, ALPN list and key log.
     ///
-    /// Early data is switched off, whatever the configuration says.
+    /// Sessions are kept where [`ClientConfig::session_store`](crate::config::ClientConfig::session_store) says, whatever
+    /// the configuration says. Early data is switched off.
     ///
     /// # Errors
     /// [`TlsConfigError`] if QUIC cannot use the configuration.
     pub fn new(mut config: ClientConfig) -> Result<Self, TlsConfigError> {
         check(config.crypto_provider(), &config.alpn_protocols)?;
         config.enable_early_data = false;
-        let mut trial = config.clone();
-        trial.resumption = Resumption::disabled();
+        config.resumption = Resumption::disabled();
         let name = ServerName::try_from("localhost").map_err(|_| Error::General(String::new()))?;
-        ClientConnection::new(Arc::new(trial), Version::V1, name, Vec::new()).map_err(no_tls13)?;
-        Ok(Self { config })
+        let trial = Arc::new(config.clone());
+        ClientConnection::new(trial, Version::V1, name, Vec::new()).map_err(no_tls13)?;
+        Ok(Self { config, hints: KeyExchangeHints::default() })
     }
 
     /// A client that trusts `roots`, shows no certificate and speaks the protocols `alpn`, best first.
@@ -90,21 +98,29 @@ impl ClientTls for RustlsClient {
         version: u32,
         server_name: &str,
         params: Vec<u8>,
+        resumption: &ClientResumption,
     ) -> Result<Box<dyn Session>, TlsConfigError> {
-        // In URLs IPv6 addresses stand in brackets.
-        let bare =
-            server_name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(server_name);
+        let bare = without_brackets(server_name);
         let name = ServerName::try_from(bare.to_owned())
             .map_err(|_| TlsConfigError::InvalidServerName(server_name.to_owned()))?;
 
         let (mut config, secrets) = (self.config.clone(), SecretCatcher::new(&self.config.key_log));
         config.key_log = secrets.clone();
-        if version != VERSION_1 {
-            // A ticket is good for the version it was issued in (RFC 9369 §5), and there is one store.
-            config.resumption = Resumption::disabled();
-        }
+        let (store, hints) = (resumption.store.clone(), self.hints.clone());
+        let versions = TicketVersions::new(version);
+        let (offered, of_tickets) = (&config.alpn_protocols, versions.clone());
+        let tickets = Arc::new(ClientTickets::new(store, hints, bare, offered, of_tickets));
+        config.resumption = Resumption::store(tickets.clone());
         let tls = ClientConnection::new(Arc::new(config), rustls_version(version), name, params)?;
-        Ok(Box::new(RustlsSession::client(version, tls, secrets, bare.to_owned())))
+        Ok(Box::new(RustlsSession::client(version, tls, secrets, tickets, versions, bare.to_owned())))
+    }
+
+    fn resumable(&self, version: u32, server_name: &str, resumption: &ClientResumption) -> bool {
+        let has = |alpn: &Vec<u8>| {
+            let key = SessionKey::new(without_brackets(server_name), version, alpn);
+            resumption.store.as_ref().is_some_and(|store| store.has(&key))
+        };
+        self.config.alpn_protocols.iter().any(has)
     }
 }
 
@@ -146,53 +162,43 @@ impl RustlsServer {
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS);
         Self::new(config)
     }
 }
 
 impl ServerTls for RustlsServer {
-    fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn Session>, TlsConfigError> {
+    fn start(
+        &self,
+        version: u32,
+        params: Vec<u8>,
+        resumption: &ServerResumption,
+    ) -> Result<Box<dyn Session>, TlsConfigError> {
         let (mut config, secrets) = (self.config.clone(), SecretCatcher::new(&self.config.key_log));
         config.key_log = secrets.clone();
-        let mut start = ServerStart { config, version: Version::V1, params };
-        start.change_version(version, None);
-        Ok(Box::new(RustlsSession::server(version, start, secrets)))
+        let versions = TicketVersions::new(version);
+        let (store, ticketer) = match &resumption.store {
+            Some(store) => (store.clone(), None),
+            None => (config.session_storage, Some(config.ticketer)),
+        };
+        config.session_storage = Arc::new(ServerTickets { store, versions: versions.clone() });
+        config.ticketer = Arc::new(SealedTickets { ticketer, versions: versions.clone() });
+        let start = ServerStart { config, version: rustls_version(version), params };
+        Ok(Box::new(RustlsSession::server(version, start, secrets, versions)))
     }
 }
 
 impl ServerStart {
-    /// Begins in another version than version 1.
+    /// Begins in another version than it was made for.
     fn change_version(&mut self, version: u32, params: Option<Vec<u8>>) {
-        if version != VERSION_1 {
-            self.config.session_storage = Arc::new(NoServerSessionStorage {});
-            self.config.ticketer = Arc::new(NoTickets);
-            self.config.send_tls13_tickets = 0;
-        }
         self.version = rustls_version(version);
         self.params = params.unwrap_or_else(|| std::mem::take(&mut self.params));
     }
 }
 
-/// Tickets for versions that they must not be taken to.
-#[derive(Debug)]
-struct NoTickets;
-
-impl ProducesTickets for NoTickets {
-    fn enabled(&self) -> bool {
-        false
-    }
-
-    fn lifetime(&self) -> u32 {
-        0
-    }
-
-    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
+/// In URLs IPv6 addresses stand in brackets.
+fn without_brackets(server_name: &str) -> &str {
+    server_name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(server_name)
 }
 
 fn rustls_version(version: u32) -> Version {

@@ -6,14 +6,15 @@ use std::mem;
 use std::sync::Arc;
 
 use ring::hkdf::Prk;
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::quic::{self, ClientConnection, Connection, ServerConnection};
+use rustls::{HandshakeKind, ServerConfig};
 
 use super::completed::{Completed, Exporter};
 use super::errors::transport_error;
 use super::key_log::SecretCatcher;
 use super::message::MessageReader;
+use super::tickets::{ClientTickets, TicketVersions};
 use crate::crypto::client_hello::ClientHello;
 use crate::crypto::hkdf::Secret;
 use crate::crypto::tls::alert;
@@ -23,7 +24,6 @@ use crate::packet::{Level, Side, TransportError, TransportErrorCode};
 
 /// Handshake types (RFC 8446 §4).
 const CLIENT_HELLO: u8 = 1;
-const NEW_SESSION_TICKET: u8 = 4;
 const ENCRYPTED_EXTENSIONS: u8 = 8;
 const CERTIFICATE_REQUEST: u8 = 13;
 
@@ -34,8 +34,6 @@ const MAX_EXPORTER_LABEL_LEN: usize = 255 - b"tls13 ".len();
 pub(super) struct RustlsSession {
     side: Side,
     version: u32,
-    /// On a client: tickets are of the version that they would be used in.
-    takes_tickets: bool,
     tls: Tls,
     secrets: Arc<SecretCatcher>,
     /// On a server, between the time it is known and the end of the handshake.
@@ -48,6 +46,9 @@ pub(super) struct RustlsSession {
     extensions_read: bool,
     /// On a client, the name it asked for.
     asked_for: Option<String>,
+    /// On a client, where its tickets come from and go to.
+    tickets: Option<Arc<ClientTickets>>,
+    versions: Arc<TicketVersions>,
     failed: Option<TransportError>,
 }
 
@@ -73,25 +74,40 @@ impl RustlsSession {
         version: u32,
         tls: ClientConnection,
         secrets: Arc<SecretCatcher>,
+        tickets: Arc<ClientTickets>,
+        versions: Arc<TicketVersions>,
         server_name: String,
     ) -> Self {
         let tls = Tls::Running(Box::new(tls.into()));
-        let mut session =
-            Self { asked_for: Some(server_name), ..Self::new(Side::Client, version, tls, secrets) };
+        let mut session = Self {
+            asked_for: Some(server_name),
+            tickets: Some(tickets),
+            ..Self::new(Side::Client, version, tls, secrets, versions)
+        };
         // The ClientHello is all there is, no keys: this does not fail.
         session.failed = session.collect().err();
         session
     }
 
-    pub(super) fn server(version: u32, start: ServerStart, secrets: Arc<SecretCatcher>) -> Self {
-        Self::new(Side::Server, version, Tls::Waiting(Box::new(start)), secrets)
+    pub(super) fn server(
+        version: u32,
+        start: ServerStart,
+        secrets: Arc<SecretCatcher>,
+        versions: Arc<TicketVersions>,
+    ) -> Self {
+        Self::new(Side::Server, version, Tls::Waiting(Box::new(start)), secrets, versions)
     }
 
-    fn new(side: Side, version: u32, tls: Tls, secrets: Arc<SecretCatcher>) -> Self {
+    fn new(
+        side: Side,
+        version: u32,
+        tls: Tls,
+        secrets: Arc<SecretCatcher>,
+        versions: Arc<TicketVersions>,
+    ) -> Self {
         Self {
             side,
             version,
-            takes_tickets: true,
             tls,
             secrets,
             exporter: None,
@@ -100,6 +116,8 @@ impl RustlsSession {
             read_level: Level::Initial,
             extensions_read: false,
             asked_for: None,
+            tickets: None,
+            versions,
             failed: None,
         }
     }
@@ -132,10 +150,6 @@ impl RustlsSession {
             (Side::Client, CERTIFICATE_REQUEST) if self.read_level == Level::OneRtt => {
                 return Err(violation("CertificateRequest after the handshake"));
             }
-            // RFC 9369 §5: there is one store, and it is of the version that this connection began with.
-            (Side::Client, NEW_SESSION_TICKET) if !self.takes_tickets && !self.is_handshaking() => {
-                return Ok(());
-            }
             _ => {}
         }
         let tls = self.running()?;
@@ -148,6 +162,9 @@ impl RustlsSession {
             Side::Client => kind == ENCRYPTED_EXTENSIONS,
             Side::Server => self.read_level != Level::Initial,
         };
+        if let (Some(tickets), ENCRYPTED_EXTENSIONS) = (&self.tickets, kind) {
+            tickets.agreed_on(self.tls().and_then(|tls| tls.alpn_protocol()));
+        }
         if self.side.is_server() && !self.is_handshaking() {
             self.complete();
         }
@@ -270,8 +287,8 @@ impl Session for RustlsSession {
     }
 
     fn change_version(&mut self, version: u32, params: Option<Vec<u8>>) {
-        self.takes_tickets = false;
         self.version = version;
+        self.versions.change(version);
         if let Tls::Waiting(start) = &mut self.tls {
             start.change_version(version, params);
         }
@@ -301,6 +318,7 @@ impl Session for RustlsSession {
             alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
             server_name,
             cipher_suite: self.suite()?,
+            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
         })
     }
 

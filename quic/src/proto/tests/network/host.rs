@@ -10,6 +10,7 @@ use super::app::{App, Plan};
 use super::referee::Referee;
 use super::tls;
 use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig};
+use crate::crypto::tls::{ClientResumption, ServerResumption};
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::ConnectionError;
 use crate::net::sim::{Datagram, Network, Peer};
@@ -104,6 +105,7 @@ impl Host {
             path: tuple(server),
             server_name: "localhost",
             tls: &tls::client(),
+            resumption: &ClientResumption::default(),
             config: Arc::new(host.behaviour.config.clone()),
             endpoint: &host.shared,
             rng: host.rng.fork(),
@@ -158,6 +160,7 @@ impl Host {
         let args = ServerArgs {
             versions: &ServerVersions::default(),
             tls: &tls::server(),
+            resumption: &ServerResumption::default(),
             config: Arc::new(self.behaviour.config.clone()),
             endpoint: &self.shared,
             rng: self.rng.fork(),

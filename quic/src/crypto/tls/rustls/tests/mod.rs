@@ -7,10 +7,11 @@ use super::*;
 use crate::crypto::client_hello::ClientHello;
 use crate::crypto::tls::{HandshakeData, KeyChange};
 use crate::crypto::{CipherSuite, DirectionKeys, Keys, OneRttSecrets, PacketKey};
-use crate::packet::{Level, TransportError, TransportErrorCode};
+use crate::packet::{Level, TransportError, TransportErrorCode, VERSION_1};
 
 mod handshake;
 mod refused;
+mod resumption;
 
 const SUITES: [CipherSuite; 3] =
     [CipherSuite::Aes128Gcm, CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305];
@@ -24,6 +25,7 @@ const FINISHED: u8 = 20;
 const SUPPORTED_VERSIONS: u16 = 43;
 const ALPN: u16 = 16;
 const TRANSPORT_PARAMETERS: u16 = 57;
+const PRE_SHARED_KEY: u16 = 41;
 
 /// A self-signed certificate for `localhost` and what clients need to trust it.
 struct Identity {
@@ -126,6 +128,11 @@ impl End {
     }
 }
 
+/// A session that nothing came before.
+fn start(client: &RustlsClient, name: &str) -> Result<Box<dyn Session>, TlsConfigError> {
+    client.start(VERSION_1, name, b"params".to_vec(), &ClientResumption::default())
+}
+
 struct Pair {
     client: End,
     server: End,
@@ -137,9 +144,19 @@ impl Pair {
     }
 
     fn of(version: u32, client: &RustlsClient, server: &RustlsServer) -> Self {
+        Self::resuming(version, client, server, &ClientResumption::default())
+    }
+
+    fn resuming(
+        version: u32,
+        client: &RustlsClient,
+        server: &RustlsServer,
+        known: &ClientResumption,
+    ) -> Self {
+        let (params, nothing) = (b"client params".to_vec(), ServerResumption::default());
         Self {
-            client: End::new(client.start(version, "localhost", b"client params".to_vec()).unwrap()),
-            server: End::new(server.start(version, b"server params".to_vec()).unwrap()),
+            client: End::new(client.start(version, "localhost", params, known).unwrap()),
+            server: End::new(server.start(version, b"server params".to_vec(), &nothing).unwrap()),
         }
     }
 

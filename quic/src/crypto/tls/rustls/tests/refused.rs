@@ -89,7 +89,7 @@ fn a_client_refuses_wrong_certificates() {
     let client = RustlsClient::new(client_config(&ours, &SUITES)).unwrap();
     let server = RustlsServer::new(server_config(&ours, &SUITES)).unwrap();
     let mut pair = Pair::of(VERSION_1, &client, &server);
-    pair.client = End::new(client.start(VERSION_1, "other.example", Vec::new()).unwrap());
+    pair.client = End::new(start(&client, "other.example").unwrap());
     assert_alert(pair.run(usize::MAX), 42);
 }
 
@@ -200,11 +200,11 @@ fn configurations_that_quic_cannot_use_are_refused() {
 
     let client = RustlsClient::new(client_config(&identity, &SUITES)).unwrap();
     for name in ["", "a b", "*.example.com", "[::1", "ex\u{e4}mple.com"] {
-        let result = client.start(VERSION_1, name, Vec::new());
+        let result = start(&client, name);
         assert!(matches!(result, Err(TlsConfigError::InvalidServerName(_))), "{name:?}");
     }
     for name in ["localhost", "a.example.", "127.0.0.1", "::1", "[::1]"] {
-        assert!(client.start(VERSION_1, name, Vec::new()).is_ok(), "{name}");
+        assert!(start(&client, name).is_ok(), "{name}");
     }
     let mismatch = RustlsServer::with_single_cert(identity.chain, self::identity().key, &[b"h3"]);
     assert!(matches!(mismatch, Err(TlsConfigError::Tls(_))));
