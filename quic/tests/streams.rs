@@ -207,7 +207,8 @@ async fn what_has_arrived_can_be_read_after_the_connection_is_over() {
 /// More than is handed over at a time waits in the protocol; the peer's close must not take it along.
 #[tokio::test]
 async fn what_was_acknowledged_is_readable_after_the_peer_has_closed() {
-    let pair = Pair::with(TransportConfig::default());
+    // The smallest datagrams: many pieces.
+    let pair = Pair::with(TransportConfig::builder().mtu_upper_bound(None).build().unwrap());
     let (client, server) = pair.connect().await;
     let data = pattern(4_000_000);
     let (mut send, _) = server.open_bi().await.unwrap();

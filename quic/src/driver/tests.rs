@@ -2,16 +2,17 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::sync::mpsc;
 
-use crate::config::{ClientConfig, ServerConfig};
+use super::lock;
+use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::net::{RecvMeta, Socket, SocketFuture, Transmit};
 use crate::packet::Buffer;
 use crate::{Connection, ConnectionError, Endpoint};
@@ -116,11 +117,22 @@ async fn a_closed_connection_leaves_no_trace() {
     .await;
 }
 
-/// A socket that receives what the test hands in, and counts what is sent.
+/// A socket that receives what the test hands in, and keeps what is sent. Without anybody to hand something in it fails.
 #[derive(Debug)]
 struct Wire {
-    arrived: tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<(SocketAddr, Vec<u8>)>>,
-    sent: AtomicUsize,
+    arrived: Mutex<mpsc::UnboundedReceiver<(SocketAddr, Vec<u8>)>>,
+    sent: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Wire {
+    fn new() -> (mpsc::UnboundedSender<(SocketAddr, Vec<u8>)>, Arc<Self>) {
+        let (arrive, arrived) = mpsc::unbounded_channel();
+        (arrive, Arc::new(Self { arrived: Mutex::new(arrived), sent: Mutex::default() }))
+    }
+
+    fn sent(&self) -> usize {
+        lock(&self.sent).len()
+    }
 }
 
 impl Socket for Wire {
@@ -130,16 +142,17 @@ impl Socket for Wire {
         buffers: &mut [Buffer],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let mut arrived = self.arrived.try_lock().unwrap();
-        let Some((remote, datagram)) = std::task::ready!(arrived.poll_recv(cx)) else { return Poll::Pending };
+        let Some((remote, datagram)) = std::task::ready!(lock(&self.arrived).poll_recv(cx)) else {
+            return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
+        };
         buffers[0].as_mut()[..datagram.len()].copy_from_slice(&datagram);
         let (len, segment_size) = (datagram.len(), datagram.len());
         meta[0] = RecvMeta { remote, len, segment_size, ..RecvMeta::default() };
         Poll::Ready(Ok(1))
     }
 
-    fn try_send(&self, _: &Transmit<'_>) -> io::Result<()> {
-        self.sent.fetch_add(1, Ordering::SeqCst);
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        lock(&self.sent).extend(transmit.contents.chunks(transmit.segment_size).map(<[u8]>::to_vec));
         Ok(())
     }
 
@@ -154,8 +167,7 @@ impl Socket for Wire {
 
 #[tokio::test]
 async fn port_zero_and_empty_datagrams_are_dropped_before_anything_looks_at_them() {
-    let (arrive, arrived) = tokio::sync::mpsc::unbounded_channel();
-    let wire = Arc::new(Wire { arrived: tokio::sync::Mutex::new(arrived), sent: AtomicUsize::new(0) });
+    let (arrive, wire) = Wire::new();
     let (_, server_config) = configs();
     let endpoint = Endpoint::builder().server(server_config).socket(wire.clone()).unwrap();
     // Of a version that nobody speaks: worth an answer, if it came from somewhere.
@@ -166,14 +178,76 @@ async fn port_zero_and_empty_datagrams_are_dropped_before_anything_looks_at_them
     let settled = |malformed: u64, sent: usize| {
         let (endpoint, wire) = (&endpoint, &wire);
         in_time(async move {
-            while endpoint.stats().malformed < malformed || wire.sent.load(Ordering::SeqCst) < sent {
+            while endpoint.stats().malformed < malformed || wire.sent() < sent {
                 tokio::task::yield_now().await;
             }
         })
     };
     settled(2, 0).await;
-    assert_eq!(wire.sent.load(Ordering::SeqCst), 0);
+    assert_eq!(wire.sent(), 0);
     arrive.send(((Ipv4Addr::LOCALHOST, 9).into(), datagram)).unwrap();
     settled(2, 1).await;
     assert_eq!(endpoint.stats().malformed, 2);
+}
+
+/// The datagrams that a client begins with.
+async fn first_flight(config: &ClientConfig) -> Vec<Vec<u8>> {
+    let (_arrive, wire) = Wire::new();
+    let client = Endpoint::builder().client(config.clone()).socket(wire.clone()).unwrap();
+    let _connecting = client.connect((Ipv4Addr::LOCALHOST, 9).into(), "localhost").unwrap();
+    in_time(async {
+        while wire.sent() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let sent = lock(&wire.sent).clone();
+    sent
+}
+
+#[tokio::test]
+async fn what_an_incoming_connection_has_looked_at_makes_room_for_more() {
+    let (arrive, wire) = Wire::new();
+    let (client_config, server_config) = configs();
+    let config = EndpointConfig::builder().incoming_buffer_size(4096).build().unwrap();
+    let endpoint = Endpoint::builder().config(config).server(server_config).socket(wire).unwrap();
+    let initial = first_flight(&client_config).await[0].clone();
+    let remote = (Ipv4Addr::LOCALHOST, 9).into();
+    arrive.send((remote, initial.clone())).unwrap();
+    let mut incoming = in_time(endpoint.accept()).await.unwrap();
+    for _ in 0..10 {
+        arrive.send((remote, initial.clone())).unwrap();
+        arrive.send((remote, initial.clone())).unwrap();
+        // An empty one is counted when those before it are in the queue.
+        let counted = endpoint.stats().malformed;
+        arrive.send((remote, Vec::new())).unwrap();
+        in_time(async {
+            while endpoint.stats().malformed == counted {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(endpoint.stats().overflowed, 0);
+        let _ = incoming.client_hello();
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_fails_ends_all_connections_over_it() {
+    let (arrive, wire) = Wire::new();
+    let (client_config, server_config) = configs();
+    let builder = Endpoint::builder().client(client_config).server(server_config);
+    let endpoint = builder.socket(wire).unwrap();
+    let remote: SocketAddr = (Ipv4Addr::LOCALHOST, 9).into();
+    let connecting = endpoint.connect(remote, "localhost").unwrap();
+    let accepting = tokio::spawn({
+        let endpoint = endpoint.clone();
+        async move { endpoint.accept().await.is_none() }
+    });
+    tokio::task::yield_now().await;
+    drop(arrive);
+    assert_eq!(in_time(connecting).await, Err(ConnectionError::TaskLost));
+    assert!(in_time(accepting).await.unwrap());
+    in_time(endpoint.wait_idle()).await;
+    assert!(endpoint.connect(remote, "localhost").is_err());
 }

@@ -407,6 +407,33 @@ mod tests {
         assert_eq!(receive(&a, 1).await.len(), 1, "receiving goes on as well");
     }
 
+    /// What an ICMP message that anybody can forge makes of a datagram sent before (Linux: `icmp_err_convert`, `icmpv6`).
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_report_about_a_peer_is_the_end_of_a_socket() {
+        use nix::errno::Errno::*;
+        for errno in [
+            ENETUNREACH,
+            EHOSTUNREACH,
+            ENOPROTOOPT,
+            ECONNREFUSED,
+            EMSGSIZE,
+            EOPNOTSUPP,
+            EHOSTDOWN,
+            ENONET,
+            EPROTO,
+            EACCES,
+            ECONNRESET,
+            EPERM,
+            ENETDOWN,
+            ENOMEM,
+            ENOBUFS,
+        ] {
+            assert!(is_transient(&io::Error::from_raw_os_error(errno as i32)), "{errno}");
+        }
+        assert!(!is_transient(&io::Error::from_raw_os_error(EINVAL as i32)));
+    }
+
     #[tokio::test]
     async fn one_bad_destination_does_not_switch_offload_off_for_good() {
         let a = socket(Ipv4Addr::LOCALHOST).await;

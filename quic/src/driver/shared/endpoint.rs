@@ -372,3 +372,23 @@ impl fmt::Debug for Endpoint {
         f.debug_struct("Endpoint").field("sockets", &self.sockets).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_compared_as_they_come_back() {
+        for (given, comes_back) in [
+            ("192.0.2.1:1", "192.0.2.1:1"),
+            ("[::ffff:192.0.2.1]:1", "192.0.2.1:1"),
+            ("[2001:db8::1]:1", "[2001:db8::1]:1"),
+            ("[fe80::1%3]:1", "[fe80::1%3]:1"),
+        ] {
+            assert_eq!(comparable(given.parse().unwrap()), comes_back.parse().unwrap());
+        }
+        let labelled = std::net::SocketAddrV6::new("2001:db8::1".parse().unwrap(), 1, 7, 3);
+        let expected = std::net::SocketAddrV6::new("2001:db8::1".parse().unwrap(), 1, 0, 3);
+        assert_eq!(comparable(labelled.into()), expected.into());
+    }
+}
