@@ -201,8 +201,7 @@ async fn first_flight(config: &ClientConfig) -> Vec<Vec<u8>> {
         }
     })
     .await;
-    let sent = lock(&wire.sent).clone();
-    sent
+    lock(&wire.sent).clone()
 }
 
 #[tokio::test]
