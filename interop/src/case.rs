@@ -22,6 +22,8 @@ pub enum TestCase {
     Multiconnect,
     /// The same, the client updating the keys of the connection.
     KeyUpdate,
+    /// The first file over one connection, the others over a second one that resumes it.
+    Resumption,
 }
 
 impl TestCase {
@@ -34,6 +36,7 @@ impl TestCase {
             "retry" => Self::Retry,
             "http3" => Self::Http3,
             "v2" => Self::V2,
+            "resumption" => Self::Resumption,
             "keyupdate" => Self::KeyUpdate,
             "multiconnect" | "handshakeloss" | "handshakecorruption" => Self::Multiconnect,
             _ => return None,

@@ -35,14 +35,22 @@ const DOWNLOADS: &str = "/downloads";
 pub async fn run(case: TestCase, requests: &str) -> Result<()> {
     let urls = requests.split_whitespace().map(str::parse).collect::<Result<Vec<Uri>, _>>()?;
     ensure!(!urls.is_empty(), "REQUESTS names no URL");
-    let config = config(case)?;
-    if case == TestCase::Multiconnect {
-        for url in urls {
-            download(case, &config, vec![url]).await?;
+    match case {
+        TestCase::Multiconnect => {
+            for url in urls {
+                // What a configuration remembers would make the next handshake another one.
+                download(case, &config(case)?, vec![url]).await?;
+            }
+            Ok(())
         }
-        Ok(())
-    } else {
-        download(case, &config, urls).await
+        TestCase::Resumption => {
+            let config = config(case)?;
+            let mut first = urls;
+            let others = first.split_off(1);
+            download(case, &config, first).await?;
+            download(case, &config, others).await
+        }
+        _ => download(case, &config(case)?, urls).await,
     }
 }
 

@@ -7,8 +7,8 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use common::{Pair, in_time, localhost, pattern};
-use gannet::config::TransportConfig;
 use gannet::ConnectionError;
+use gannet::config::TransportConfig;
 
 const ATTEMPTS: usize = 10_000;
 const AT_ONCE: usize = 250;
