@@ -205,6 +205,28 @@ pub enum KeyUpdateError {
     Closed,
 }
 
+/// Why a connection cannot try to move to another address of this end.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MigrateError {
+    /// The connection is over.
+    #[error("the connection is closed")]
+    Closed,
+    /// Only clients move.
+    #[error("servers cannot move")]
+    Server,
+    /// The server may not have completed the handshake yet (RFC 9000 §9).
+    #[error("the handshake is not confirmed yet")]
+    HandshakeNotConfirmed,
+    /// The server said that it does not support that (RFC 9000 §18.2).
+    #[error("the server disables migration")]
+    DisabledByPeer,
+    /// The server left no unused connection ID, and none may be used from two addresses (RFC 9000 §9.5). It may send
+    /// more.
+    #[error("no unused connection ID of the server is left")]
+    NoConnectionId,
+}
+
 /// Why reading a stream ended other than at its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -42,6 +42,9 @@ pub struct TransportConfig {
     pub(crate) ecn: bool,
     pub(crate) grease_quic_bit: bool,
     pub(crate) key_update_interval: Option<u64>,
+    pub(crate) spin_bit: bool,
+    pub(crate) migration: bool,
+    pub(crate) use_preferred_address: bool,
 }
 
 impl TransportConfig {
@@ -77,6 +80,9 @@ impl Default for TransportConfig {
             ecn: true,
             grease_quic_bit: true,
             key_update_interval: None,
+            spin_bit: true,
+            migration: true,
+            use_preferred_address: true,
         }
     }
 }
@@ -235,6 +241,28 @@ impl TransportConfigBuilder {
     /// A value beyond that changes nothing: no key is used for more than its cipher allows.
     pub fn key_update_interval(mut self, packets: Option<u64>) -> Self {
         self.0.key_update_interval = packets;
+        self
+    }
+
+    /// Whether observers on the network may see the round-trip time in the spin bit (RFC 9000 §17.4). Default on; one
+    /// path in eight, at random, keeps it to itself all the same.
+    pub fn spin_bit(mut self, on: bool) -> Self {
+        self.0.spin_bit = on;
+        self
+    }
+
+    /// Whether a server lets its clients move to other addresses. Default on.
+    ///
+    /// Off, it tells them so, and drops what comes from another address than the handshake; a client whose NAT gives
+    /// it another port is cut off then. At a client it has no effect.
+    pub fn migration(mut self, on: bool) -> Self {
+        self.0.migration = on;
+        self
+    }
+
+    /// Whether a client moves to the address that the server prefers, if it names one (RFC 9000 §9.6). Default on.
+    pub fn use_preferred_address(mut self, on: bool) -> Self {
+        self.0.use_preferred_address = on;
         self
     }
 

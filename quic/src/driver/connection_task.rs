@@ -76,6 +76,7 @@ impl ConnectionTask {
             resumption: &config.resumption,
             config: config.transport.clone(),
             endpoint: &ending.endpoint.core,
+            preferred_address: None,
             rng: ending.endpoint.fork_rng(),
         };
         match proto::Connection::server(super::now(), incoming, args) {

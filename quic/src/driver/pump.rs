@@ -290,6 +290,8 @@ impl ConnectionTask {
                 });
             }
             Event::HandshakeConfirmed => shared.advance(|progress| progress.confirmed = true),
+            // Every turn publishes the path in use.
+            Event::PathChanged(_) | Event::MigrationFailed(_) => {}
             Event::Stream(event) => self.on_stream_event(event),
             Event::Closed(error) => {
                 self.over = true;

@@ -1,7 +1,7 @@
 //! Small identifiers: sides, directions, streams, sockets, levels and spaces.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// A full packet number; never above 2^62 - 1 (RFC 9000 §12.3).
 pub type PacketNumber = u64;
@@ -160,6 +160,24 @@ pub struct FourTuple {
     pub local_ip: Option<IpAddr>,
     /// The peer's address.
     pub remote: SocketAddr,
+}
+
+/// Our end of a path.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, Hash)]
+pub struct LocalPath {
+    /// The socket to send from.
+    pub socket: SocketId,
+    /// The address to send from; `None` leaves it to the system.
+    pub local_ip: Option<IpAddr>,
+}
+
+/// Where a server asks its clients to continue once the handshake is done, by family (RFC 9000 §9.6).
+#[derive(Debug, Default, Copy, Clone, PartialEq, Eq, Hash)]
+pub struct PreferredAddress {
+    /// Over IPv4.
+    pub v4: Option<SocketAddrV4>,
+    /// Over IPv6.
+    pub v6: Option<SocketAddrV6>,
 }
 
 /// Encryption levels (RFC 9001 §2.1): which keys protect a packet.

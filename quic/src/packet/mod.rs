@@ -15,7 +15,10 @@ pub use burst::Burst;
 pub use congestion::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
 pub use connection_id::{ConnectionId, ResetToken};
 pub use error::{TransportError, TransportErrorCode};
-pub use ids::{Dir, Ecn, EcnCounts, FourTuple, Level, PacketNumber, Side, SocketId, SpaceId, StreamId};
+pub use ids::{
+    Dir, Ecn, EcnCounts, FourTuple, Level, LocalPath, PacketNumber, PreferredAddress, Side, SocketId,
+    SpaceId, StreamId,
+};
 pub use rng::Rng;
 pub use tx_batch::{TxBatch, TxMeta};
 pub use version::{VERSION_1, VERSION_2, Version, reserved_version};

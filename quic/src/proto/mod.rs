@@ -39,7 +39,10 @@ pub use transmit::FrameCounts;
 
 pub use crate::crypto::tls;
 pub use crate::crypto::{ResetKey, TokenError, TokenKey};
-pub use crate::packet::{Buffer, BufferPool, Burst, Ecn, FourTuple, ResetToken, SocketId, TxBatch, TxMeta};
+pub use crate::packet::{
+    Buffer, BufferPool, Burst, Ecn, FourTuple, LocalPath, PreferredAddress, ResetToken, SocketId, TxBatch,
+    TxMeta,
+};
 
 use crate::error::ConnectionError;
 use crate::packet::ConnectionId;
@@ -81,6 +84,10 @@ pub enum Event {
     Connected,
     /// The peer is known to have completed the handshake too (RFC 9001 §4.1.2).
     HandshakeConfirmed,
+    /// The connection uses another path: the peer has moved, we have, or one of us is back where it was.
+    PathChanged(FourTuple),
+    /// The path that [`Connection::migrate`] tried does not work; the connection stays where it is.
+    MigrationFailed(FourTuple),
     /// News of one stream.
     Stream(StreamEvent),
     /// The connection is over; comes exactly once, and nothing but a last datagram follows.

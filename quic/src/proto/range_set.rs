@@ -14,7 +14,6 @@ impl RangeSet {
     }
 
     /// Number of ranges.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

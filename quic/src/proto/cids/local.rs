@@ -68,6 +68,11 @@ impl LocalCids {
         self.initial
     }
 
+    /// The active ID with this number.
+    pub fn id(&self, sequence: u64) -> Option<ConnectionId> {
+        self.active.iter().find(|(active, _)| *active == sequence).map(|(_, cid)| *cid)
+    }
+
     /// True if an ID waits to be announced.
     pub fn wants_to_announce(&self) -> bool {
         !self.to_announce.is_empty()
@@ -76,6 +81,15 @@ impl LocalCids {
     /// True for an ID that is in use.
     pub fn contains(&self, cid: &ConnectionId) -> bool {
         self.active.iter().any(|(_, active)| active == cid)
+    }
+
+    /// The ID that comes with the preferred address: the transport parameters announce it, as number 1
+    /// (RFC 9000 §5.1.1). Before any other is issued.
+    pub fn add_preferred(&mut self, cid: ConnectionId, routes: &mut VecDeque<RouteChange>) {
+        routes.push_back(RouteChange::AddCid(cid));
+        self.active.push((self.next_sequence, cid));
+        self.next_sequence += 1;
+        self.next_unknown = self.next_sequence;
     }
 
     /// Takes the peer's `active_connection_id_limit` and issues what it allows.

@@ -4,4 +4,4 @@ mod local;
 mod remote;
 
 pub use local::LocalCids;
-pub use remote::RemoteCids;
+pub use remote::{RemoteCid, RemoteCids};

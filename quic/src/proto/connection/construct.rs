@@ -13,16 +13,16 @@ use super::{Connection, ConnectionStats, Outbox};
 use crate::config::{ClientVersions, ConnectionIdGenerator, ServerVersions, TransportConfig};
 use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption, ServerTls, Session, TlsConfigError};
 use crate::crypto::{ResetKey, initial_keys};
-use crate::packet::{ConnectionId, FourTuple, Rng, Side, SpaceId};
-use crate::proto::cids::{LocalCids, RemoteCids};
+use crate::packet::{ConnectionId, FourTuple, PreferredAddress, Rng, Side, SpaceId};
+use crate::proto::cids::{LocalCids, RemoteCid, RemoteCids};
 use crate::proto::endpoint::Incoming;
-use crate::proto::path::{MtuDiscovery, Path, Paths};
+use crate::proto::path::{MtuDiscovery, Path, Paths, Role, SpinBit};
 use crate::proto::receive::Parked;
 use crate::proto::recovery::{Fates, PathCc, Recovery};
 use crate::proto::space::Space;
 use crate::proto::streams::{StreamLimits, Streams};
 use crate::proto::transmit::FrameCounts;
-use crate::wire::transport_parameters::TransportParameters;
+use crate::wire::transport_parameters::{self as parameters, TransportParameters};
 
 /// Destination IDs of a client's first Initials have at least 8 bytes (RFC 9000 §7.2).
 const INITIAL_DCID_LEN: usize = 8;
@@ -70,6 +70,8 @@ pub struct ServerArgs<'a> {
     pub config: Arc<TransportConfig>,
     /// What the endpoint's connections share.
     pub endpoint: &'a EndpointShared,
+    /// Where else this server can be reached, and would rather be; ignored where our connection IDs are empty.
+    pub preferred_address: Option<PreferredAddress>,
     /// Randomness of this connection alone.
     pub rng: Rng,
 }
@@ -122,7 +124,7 @@ impl Connection {
     /// # Errors
     /// If TLS cannot begin with this configuration.
     pub fn server(now: Instant, incoming: Incoming, args: ServerArgs<'_>) -> Result<Self, TlsConfigError> {
-        let ServerArgs { versions, tls, resumption, config, endpoint, mut rng } = args;
+        let ServerArgs { versions, tls, resumption, config, endpoint, preferred_address, mut rng } = args;
         let scid = endpoint.connection_ids.generate(&mut rng);
         let mut params = local_params(&config, scid);
         params.original_destination_connection_id = Some(incoming.original_dcid());
@@ -130,6 +132,14 @@ impl Connection {
         if !scid.is_empty() {
             params.stateless_reset_token = Some(endpoint.reset_key.token(&scid));
         }
+        params.disable_active_migration = !config.migration;
+        let preferred = preferred_address.filter(|_| !scid.is_empty());
+        let preferred_cid = preferred.map(|_| endpoint.connection_ids.generate(&mut rng));
+        params.preferred_address =
+            preferred.zip(preferred_cid).map(|(PreferredAddress { v4, v6 }, connection_id)| {
+                let stateless_reset_token = endpoint.reset_key.token(&connection_id);
+                parameters::PreferredAddress { ipv4: v4, ipv6: v6, connection_id, stateless_reset_token }
+            });
         let version = incoming.version();
         let negotiation = Negotiation::server(version, versions.clone(), params.clone());
         params.version_information = Some(negotiation.information(version, &mut rng));
@@ -153,6 +163,9 @@ impl Connection {
             endpoint,
             rng,
         );
+        if let Some(cid) = preferred_cid {
+            connection.local_cids.add_preferred(cid, &mut connection.outbox.routes);
+        }
         connection.handshake.peer_scid = Some(incoming.scid());
         connection.receive_incoming(now, incoming);
         Ok(connection)
@@ -164,7 +177,7 @@ impl Connection {
         session: Box<dyn Session>,
         config: Arc<TransportConfig>,
         endpoint: &EndpointShared,
-        rng: Rng,
+        mut rng: Rng,
     ) -> Self {
         let mut outbox = Outbox::default();
         let cc = PathCc::new(
@@ -175,6 +188,10 @@ impl Connection {
             config.initial_mtu,
             config.ecn,
         );
+        let remote_cid = RemoteCid { sequence: 0, id: new.dcid, reset_token: None };
+        let mtu = MtuDiscovery::new(&config, &new.path);
+        let spin = SpinBit::new(config.spin_bit, &mut rng);
+        let path = Path::new(new.path, Role::Used, new.validated, cc, mtu, remote_cid, spin);
         let ids = endpoint.connection_ids.clone();
         let local_cids = LocalCids::new(ids, endpoint.reset_key.clone(), new.scid, &mut outbox.routes);
         Self {
@@ -194,10 +211,10 @@ impl Connection {
             spaces: SpaceId::ALL.map(|id| Space::new(id, config.max_ack_delay)),
             recovery: Recovery::default(),
             fates: Fates::default(),
-            paths: Paths::new(Path::new(new.path, new.validated, MtuDiscovery::new(&config, &new.path), cc)),
+            paths: Paths::new(path),
             streams: Streams::new(new.side, stream_limits(&config)),
             local_cids,
-            remote_cids: RemoteCids::new(new.dcid, config.active_connection_id_limit),
+            remote_cids: RemoteCids::new(remote_cid, config.active_connection_id_limit),
             pending: Pending::default(),
             idle: Idle::new(now, config.max_idle_timeout, config.keep_alive_interval),
             parked: Parked::default(),

@@ -1,6 +1,7 @@
 //! The TLS handshake: CRYPTO data in and out, keys, transport parameters, confirmation (RFC 9001 §4).
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -132,6 +133,25 @@ impl Handshake {
         match (space, &self.peer_params) {
             (SpaceId::Data, Some(params)) => params.ack_delay_exponent,
             _ => 3,
+        }
+    }
+
+    /// The largest datagram that the peer takes, bytes.
+    pub fn peer_max_udp_payload(&self) -> u64 {
+        self.peer_params.as_ref().map_or(u64::MAX, |params| params.max_udp_payload_size)
+    }
+
+    /// True if the peer wants no packets from other addresses than that of the handshake (RFC 9000 §18.2).
+    pub fn peer_disables_migration(&self) -> bool {
+        self.peer_params.as_ref().is_some_and(|params| params.disable_active_migration)
+    }
+
+    /// Where the server would rather be reached, in the family of this address of its.
+    pub fn preferred_address(&self, like: SocketAddr) -> Option<SocketAddr> {
+        let preferred = self.peer_params.as_ref()?.preferred_address.as_ref()?;
+        match like {
+            SocketAddr::V4(_) => preferred.ipv4.map(SocketAddr::V4),
+            SocketAddr::V6(_) => preferred.ipv6.map(SocketAddr::V6),
         }
     }
 
@@ -267,14 +287,11 @@ impl Connection {
         });
         self.idle.negotiate(params.max_idle_timeout);
         if let Some(token) = params.stateless_reset_token {
-            let remote = self.paths.active.tuple.remote;
-            self.remote_cids.set_initial_token(token, remote, &mut self.outbox.routes);
+            self.set_handshake_token(token);
         }
-        if let Some(preferred) = params.preferred_address {
-            // We do not move there, yet the ID is one of the peer's (RFC 9000 §5.1.1).
+        if let Some(preferred) = &params.preferred_address {
             let (id, token) = (preferred.connection_id, preferred.stateless_reset_token);
-            let remote = self.paths.active.tuple.remote;
-            self.remote_cids.on_new(1, 0, id, token, remote, &mut self.outbox.routes)?;
+            self.remote_cids.on_new(1, 0, id, token)?;
         }
         self.paths.active.limit_mtu(params.max_udp_payload_size);
         self.handshake.peer_params = Some(params);
@@ -310,6 +327,7 @@ impl Connection {
             self.outbox.routes.push_back(crate::proto::RouteChange::RemoveInitial);
         }
         self.outbox.events.push_back(Event::HandshakeConfirmed);
+        self.probe_preferred(now);
     }
 
     /// Forgets the keys, packets and timers of a space.

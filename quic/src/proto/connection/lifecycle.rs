@@ -132,7 +132,7 @@ impl Connection {
         let until = now + 3 * self.pto();
         let to_send = close.is_some();
         self.lifecycle = Lifecycle::Ended { close, reason, to_send, draining, sealed: None, until };
-        self.remote_cids.release(self.paths.active.tuple.remote, &mut self.outbox.routes);
+        self.unroute_tokens();
         self.outbox.closed = Some(error);
     }
 

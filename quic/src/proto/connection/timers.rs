@@ -25,6 +25,7 @@ impl Connection {
             self.recovery.deadline(&self.spaces, &self.paths.active.cc, self.pto_context()),
             self.local_cids.deadline(),
             self.keys.one_rtt.as_ref().and_then(OneRtt::previous_until),
+            self.paths.deadline(),
             self.ack_deadline().filter(|_| can_send),
             self.pacing_deadline(now).filter(|_| can_send),
         ]
@@ -92,7 +93,10 @@ impl Connection {
         if let Some(keys) = &mut self.keys.one_rtt {
             keys.on_timeout(now);
         }
-        self.on_recovery_timeout(now);
+        self.on_path_timeout(now);
+        if self.lifecycle.is_open() {
+            self.on_recovery_timeout(now);
+        }
     }
 
     /// Silence: the peer is not told, it is not there (RFC 9000 §10.1).

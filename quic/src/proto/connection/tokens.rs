@@ -10,6 +10,7 @@ impl Connection {
         let mut fates = std::mem::take(&mut self.fates);
         fates.acked.drain(..).for_each(|token| self.on_token_acked(space, &token));
         fates.lost.drain(..).for_each(|token| self.on_token_lost(space, &token));
+        fates.elsewhere.drain(..).for_each(|(path, bytes)| self.paths.on_left_flight(path, bytes));
         self.fates = fates;
     }
 

@@ -1,40 +1,131 @@
-//! One network path: the address, its validation, and how fast it may be used.
+//! Network paths: addresses, their validation, migration, and how fast each path may be used.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `paths` | the path in use and a few others |
+//! | `validation` | PATH_CHALLENGE: when, how often, and what an answer means (RFC 9000 §8.2) |
+//! | `responses` | PATH_RESPONSE: what the peer asked |
+//! | `peer` | the peer moves, or something makes it seem so (RFC 9000 §9.3) |
+//! | `migrate` | we move: by the application's wish, or to the server's preferred address (RFC 9000 §9.2, §9.6) |
+//! | `outcome` | a validation ends, and a path comes into use or goes |
+//! | `cids` | which connection ID of the peer is used on which path (RFC 9000 §9.5) |
+//! | `mtu` | how large datagrams may be |
+//! | `spin` | the spin bit |
 
+mod cids;
+mod migrate;
 mod mtu;
+mod outcome;
 mod paths;
+mod peer;
 mod responses;
+mod spin;
+mod validation;
 
 pub use mtu::{BASE, MtuDiscovery, SizeNews, SizeReport};
-pub use paths::Paths;
+pub use paths::{Paths, Slot};
 pub use responses::PathResponses;
+pub use spin::SpinBit;
+pub use validation::{ChallengeData, Validation};
 
-use crate::packet::FourTuple;
+use crate::packet::{ConnectionId, FourTuple, MIN_DATAGRAM_SIZE};
+use crate::proto::cids::RemoteCid;
 use crate::proto::recovery::PathCc;
 
 /// A server sends at most this many times what it received before the address is validated (RFC 9000 §8.1).
 const AMPLIFICATION_FACTOR: u64 = 3;
+
+/// Less than this is not worth a packet with a short header, bytes.
+const MIN_SHORT_PACKET: u64 = 64;
+
+/// Why a path exists.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// It is in use, or was: what we fall back to.
+    Used,
+    /// The peer sent something on it.
+    Probed,
+    /// The peer has moved there, but we may only follow once it is validated (RFC 9000 §9.6.2).
+    Awaited,
+    /// The application wants to move there.
+    Candidate,
+    /// The server's preferred address.
+    Preferred,
+}
 
 /// The state of one path.
 #[derive(Debug)]
 pub struct Path {
     /// Our socket and both addresses.
     pub tuple: FourTuple,
+    /// Why it exists.
+    pub role: Role,
     /// Whether the peer is known to receive at its address.
     pub validated: bool,
+    /// Finding out.
+    pub validation: Option<Validation>,
     /// Round-trip time, congestion window, pacer.
     pub cc: PathCc,
     /// How large datagrams may be.
     pub mtu: MtuDiscovery,
     /// What the peer asked on it.
     pub responses: PathResponses,
+    /// Where our packets go.
+    pub remote_cid: RemoteCid,
+    /// Where the peer's packets came to, at last; `None` before the first.
+    pub local_cid: Option<ConnectionId>,
+    /// The spin bit.
+    pub spin: SpinBit,
     received: u64,
     sent: u64,
 }
 
 impl Path {
     /// A path that nothing was sent on yet.
-    pub fn new(tuple: FourTuple, validated: bool, mtu: MtuDiscovery, cc: PathCc) -> Self {
-        Self { tuple, validated, cc, mtu, responses: PathResponses::default(), received: 0, sent: 0 }
+    pub fn new(
+        tuple: FourTuple,
+        role: Role,
+        validated: bool,
+        cc: PathCc,
+        mtu: MtuDiscovery,
+        remote_cid: RemoteCid,
+        spin: SpinBit,
+    ) -> Self {
+        Self {
+            tuple,
+            role,
+            validated,
+            validation: None,
+            cc,
+            mtu,
+            responses: PathResponses::default(),
+            remote_cid,
+            local_cid: None,
+            spin,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// True if a datagram with these addresses took this path. An address of ours that one side does not know is no
+    /// difference.
+    pub fn carries(&self, tuple: &FourTuple) -> bool {
+        let (own, other) = (self.tuple.local_ip, tuple.local_ip);
+        self.tuple.remote == tuple.remote
+            && self.tuple.socket == tuple.socket
+            && (own == other || own.is_none() || other.is_none())
+    }
+
+    /// True if a challenge or an answer waits.
+    pub fn wants_to_probe(&self) -> bool {
+        !self.responses.is_empty() || self.validation.as_ref().is_some_and(Validation::wants_to_send)
+    }
+
+    /// True while too little may be sent for a packet (RFC 9000 §8.1). Initials fill a datagram, so less than one is
+    /// not worth it in a handshake.
+    pub fn is_amplification_limited(&self, handshake: bool) -> bool {
+        let least = if handshake { MIN_DATAGRAM_SIZE as u64 } else { MIN_SHORT_PACKET };
+        self.amplification_budget() < least
     }
 
     /// The peer takes no larger datagrams than this.

@@ -8,20 +8,22 @@ use super::PacketInfo;
 use super::open::OpenedShort;
 use super::parked::ParkedPacket;
 use crate::error::ConnectionError;
-use crate::packet::{Burst, ConnectionId, Ecn, Level, MIN_DATAGRAM_SIZE, Side, SpaceId, TransportError};
+use crate::packet::{
+    Burst, ConnectionId, Ecn, FourTuple, Level, MIN_DATAGRAM_SIZE, Side, SpaceId, TransportError,
+};
 use crate::proto::connection::Connection;
 use crate::proto::endpoint::Incoming;
 use crate::wire::header::{self, HeaderError, PartialPacket, ProtectedHeader};
 
 /// What the packets of one datagram have in common.
 #[derive(Debug, Copy, Clone)]
-struct DatagramInfo {
+struct DatagramInfo<'a> {
     received: Instant,
     ecn: Option<Ecn>,
     /// Length of the whole datagram, bytes.
     len: usize,
-    /// It came from the address that we send to.
-    on_path: bool,
+    /// The path it took, if that is not the one in use.
+    elsewhere: Option<&'a FourTuple>,
 }
 
 impl Connection {
@@ -35,27 +37,36 @@ impl Connection {
         let len = burst.buffer.as_ref().len();
         self.stats.datagrams_received += burst.datagrams() as u64;
         self.stats.bytes_received += len as u64;
-        if burst.path.remote == self.paths.active.tuple.remote {
+        let path = burst.path;
+        let elsewhere = (!self.paths.active.carries(&path)).then_some(&path);
+        if elsewhere.is_none() {
             self.paths.active.on_received(len);
-        } else if self.side.is_client() || !self.handshake.is_confirmed() {
-            // RFC 9000 §9: servers do not move, and clients only once the handshake is confirmed.
+        } else if !self.accepts_from(&path) {
             self.stats.packets_dropped += burst.datagrams() as u64;
             return;
         }
-        let result = self.receive(now, burst).and_then(|()| self.unpark(now));
+        let result = self.receive(now, burst, elsewhere).and_then(|()| self.unpark(now));
+        if let Some(slot) = elsewhere.and_then(|path| self.paths.find(path)) {
+            // Only what was genuine made it a path, and counts (RFC 9000 §8.1).
+            self.paths.get_mut(slot).on_received(len);
+        }
         if let Err(error) = result {
             self.fail(now, error);
         }
     }
 
-    fn receive(&mut self, now: Instant, mut burst: Burst) -> Result<(), TransportError> {
+    fn receive(
+        &mut self,
+        now: Instant,
+        mut burst: Burst,
+        elsewhere: Option<&FourTuple>,
+    ) -> Result<(), TransportError> {
         let (received, ecn) = (burst.received, burst.ecn);
-        let on_path = burst.path.remote == self.paths.active.tuple.remote;
         let segment_size = burst.segment_size.max(1);
         let mut opened: Vec<OpenedShort> = Vec::with_capacity(burst.datagrams());
         let mut start = 0;
         for datagram in burst.buffer.as_mut().chunks_mut(segment_size) {
-            let info = DatagramInfo { received, ecn, len: datagram.len(), on_path };
+            let info = DatagramInfo { received, ecn, len: datagram.len(), elsewhere };
             if datagram.first().is_some_and(|first| first & header::LONG_FORM != 0) {
                 // Also with a long header, as other versions may send it (RFC 9000 §10.3).
                 if self.remote_cids.is_stateless_reset(datagram) {
@@ -78,9 +89,13 @@ impl Connection {
         }
         self.streams.begin_burst(burst.buffer.capacity());
         let bytes = burst.buffer.freeze();
+        if elsewhere.is_none() {
+            self.paths.active.local_cid = opened.last().map(|packet| packet.dcid);
+        }
         for packet in opened {
-            let OpenedShort { pn, dcid, payload } = packet;
-            let info = PacketInfo { level: Level::OneRtt, pn, ecn, received, dcid, on_path };
+            let OpenedShort { pn, dcid, spin, payload } = packet;
+            self.on_spin(elsewhere, pn, spin);
+            let info = PacketInfo { level: Level::OneRtt, pn, ecn, received, dcid, elsewhere };
             self.on_packet(now, info, bytes.slice(payload))?;
         }
         Ok(())
@@ -102,7 +117,7 @@ impl Connection {
     fn receive_long(
         &mut self,
         now: Instant,
-        info: DatagramInfo,
+        info: DatagramInfo<'_>,
         mut first_dcid: Option<ConnectionId>,
         mut rest: BytesMut,
     ) -> Result<(), TransportError> {
@@ -126,7 +141,7 @@ impl Connection {
     fn receive_packet(
         &mut self,
         now: Instant,
-        info: DatagramInfo,
+        info: DatagramInfo<'_>,
         partial: &PartialPacket,
         mut packet: BytesMut,
     ) -> Result<(), TransportError> {
@@ -161,7 +176,7 @@ impl Connection {
             // The first packet of the server fixes its ID (RFC 9000 §7.2).
             let scid = partial.header.scid().copied().unwrap_or_default();
             self.handshake.peer_scid = Some(scid);
-            self.remote_cids.set_initial(scid);
+            self.set_handshake_cid(scid);
         }
         if level == Level::Handshake && self.side == Side::Server {
             // Only who received our Handshake keys can seal this: the address is valid (RFC 9000 §8.1).
@@ -171,13 +186,13 @@ impl Connection {
             }
         }
         let dcid = *partial.header.dcid();
-        let DatagramInfo { received, ecn, on_path, .. } = info;
-        let info = PacketInfo { level, pn, ecn, received, dcid, on_path };
+        let DatagramInfo { received, ecn, elsewhere, .. } = info;
+        let info = PacketInfo { level, pn, ecn, received, dcid, elsewhere };
         self.on_packet(now, info, payload)
     }
 
     /// Whether a packet with a long header can be one of this connection (RFC 9000 §5.2, §7.2, §14.1).
-    fn accepts_long(&self, level: Level, info: DatagramInfo, partial: &PartialPacket) -> bool {
+    fn accepts_long(&self, level: Level, info: DatagramInfo<'_>, partial: &PartialPacket) -> bool {
         let header = &partial.header;
         let known_dcid = self.local_cids.contains(header.dcid())
             || (self.side == Side::Server
@@ -199,7 +214,7 @@ impl Connection {
     fn receive_short(
         &mut self,
         now: Instant,
-        info: DatagramInfo,
+        info: DatagramInfo<'_>,
         packet: &mut BytesMut,
     ) -> Result<(), TransportError> {
         if !self.may_process_one_rtt() {
@@ -207,6 +222,7 @@ impl Connection {
             return Ok(());
         }
         let Some(opened) = self.open_short(now, packet, 0)? else { return Ok(()) };
+        self.on_spin(info.elsewhere, opened.pn, opened.spin);
         self.streams.begin_burst(packet.len());
         let bytes = packet.split().freeze();
         let packet = PacketInfo {
@@ -215,12 +231,12 @@ impl Connection {
             ecn: info.ecn,
             received: info.received,
             dcid: opened.dcid,
-            on_path: info.on_path,
+            elsewhere: info.elsewhere,
         };
         self.on_packet(now, packet, bytes.slice(opened.payload))
     }
 
-    fn park(&mut self, level: Level, info: DatagramInfo, bytes: &[u8]) {
+    fn park(&mut self, level: Level, info: DatagramInfo<'_>, bytes: &[u8]) {
         let packet = ParkedPacket { level, received: info.received, ecn: info.ecn, bytes: bytes.to_vec() };
         if !self.parked.push(packet) {
             self.stats.packets_dropped += 1;
@@ -239,7 +255,7 @@ impl Connection {
                     ecn: packet.ecn,
                     len: packet.bytes.len().max(MIN_DATAGRAM_SIZE),
                     // Others are not parked: packets only wait for the handshake.
-                    on_path: true,
+                    elsewhere: None,
                 };
                 let mut bytes = BytesMut::from(&*packet.bytes);
                 if packet.level == Level::OneRtt {
@@ -259,14 +275,14 @@ impl Connection {
         self.stats.bytes_received += first.datagram_len as u64;
         self.paths.active.on_received(first.datagram_len);
         let (received, ecn, len) = (first.received, first.ecn, first.datagram_len);
-        let info = DatagramInfo { received, ecn, len, on_path: true };
+        let info = DatagramInfo { received, ecn, len, elsewhere: None };
         let packet = PacketInfo {
             level: Level::Initial,
             pn: first.pn,
             ecn: first.ecn,
             received: first.received,
             dcid: first.dcid,
-            on_path: true,
+            elsewhere: None,
         };
         let result = first
             .check_reserved_bits()

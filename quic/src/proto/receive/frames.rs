@@ -14,7 +14,7 @@ impl Connection {
     pub(super) fn on_packet(
         &mut self,
         now: Instant,
-        info: PacketInfo,
+        info: PacketInfo<'_>,
         payload: Bytes,
     ) -> Result<(), TransportError> {
         if !self.lifecycle.is_open() {
@@ -28,8 +28,16 @@ impl Connection {
         if payload.is_empty() {
             return Err(TransportError::new(Code::PROTOCOL_VIOLATION, "a packet without frames"));
         }
+        let newest = self.space(space).received.largest().is_none_or(|largest| info.pn > largest);
+        if let Some(tuple) = info.elsewhere {
+            if self.came_to_old_address(tuple, newest) {
+                self.stats.packets_dropped += 1;
+                return Ok(());
+            }
+            self.admit(now, tuple, info.dcid);
+        }
         self.stats.packets_received += 1;
-        let mut ack_eliciting = false;
+        let (mut ack_eliciting, mut probing) = (false, true);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next()? {
             if !frame.allowed_in(info.level) || !frame.allowed_from(self.side.peer()) {
@@ -40,6 +48,7 @@ impl Connection {
             }
             self.stats.frames_received += 1;
             ack_eliciting |= frame.is_ack_eliciting();
+            probing &= frame.is_probing();
             let frame_type = frame.frame_type();
             self.on_frame(now, &info, frame).map_err(|error| error.in_frame(frame_type))?;
             if !self.lifecycle.is_open() {
@@ -48,13 +57,16 @@ impl Connection {
         }
         self.idle.on_received(now);
         self.space(space).received.on_packet(info.received, info.pn, info.ecn, ack_eliciting);
+        if newest && !probing && !self.paths.is_quiet() {
+            self.on_non_probing(now, info.elsewhere);
+        }
         if space == SpaceId::Initial && ack_eliciting {
             self.resend_flights(now);
         }
         Ok(())
     }
 
-    fn on_frame(&mut self, now: Instant, info: &PacketInfo, frame: Frame) -> Result<(), TransportError> {
+    fn on_frame(&mut self, now: Instant, info: &PacketInfo<'_>, frame: Frame) -> Result<(), TransportError> {
         match frame {
             Frame::Padding(_) | Frame::Ping => Ok(()),
             Frame::Stream(f) => self.streams.on_stream(f.id, f.offset, f.fin, f.data),
@@ -77,14 +89,13 @@ impl Connection {
             Frame::NewConnectionId(f) => self.on_new_connection_id(&f),
             Frame::RetireConnectionId(f) => self.on_retire_connection_id(now, info, f.sequence),
             Frame::PathChallenge(f) => {
-                // An answer must take the path of the challenge (RFC 9000 §8.2.2), and there is only one yet.
-                if info.on_path {
-                    self.paths.active.responses.push(f.data);
-                }
+                self.on_path_challenge(info, f.data);
                 Ok(())
             }
-            // We send no challenges on the one path there is.
-            Frame::PathResponse(_) => Ok(()),
+            Frame::PathResponse(f) => {
+                self.on_path_response(now, f.data);
+                Ok(())
+            }
             Frame::ConnectionClose(f) => {
                 self.on_connection_close(now, &f);
                 Ok(())

@@ -1,7 +1,7 @@
 //! A datagram's way in, a file per step.
 //!
 //! [`datagram`] takes a burst apart; [`open`] removes header protection and opens packets in place; [`frames`] hands
-//! each frame to its owner; [`on_ack`], [`on_cid`] and [`on_retry`] are those owners' longer answers.
+//! each frame to its owner; [`on_ack`], [`on_cid`], [`on_path`] and [`on_retry`] are those owners' longer answers.
 //!
 //! A run of packets with short headers is opened as a whole, then frozen once, then sliced: no copy, one allocation a
 //! burst. Packets with long headers are copied out and taken one by one, since each may bring the keys of the next.
@@ -15,6 +15,7 @@ mod datagram;
 mod frames;
 mod on_ack;
 mod on_cid;
+mod on_path;
 mod on_retry;
 mod open;
 mod parked;
@@ -23,11 +24,11 @@ pub use parked::Parked;
 
 use std::time::Instant;
 
-use crate::packet::{ConnectionId, Ecn, Level, PacketNumber};
+use crate::packet::{ConnectionId, Ecn, FourTuple, Level, PacketNumber};
 
 /// What is known of an authenticated packet besides its frames.
 #[derive(Debug, Copy, Clone)]
-pub(super) struct PacketInfo {
+pub(super) struct PacketInfo<'a> {
     pub level: Level,
     pub pn: PacketNumber,
     pub ecn: Option<Ecn>,
@@ -35,6 +36,6 @@ pub(super) struct PacketInfo {
     pub received: Instant,
     /// Where the packet was sent to.
     pub dcid: ConnectionId,
-    /// It came from the address that we send to.
-    pub on_path: bool,
+    /// The path it took, if that is not the one in use.
+    pub elsewhere: Option<&'a FourTuple>,
 }

@@ -12,7 +12,7 @@ impl Connection {
     pub(super) fn on_ack(
         &mut self,
         now: Instant,
-        info: &PacketInfo,
+        info: &PacketInfo<'_>,
         ack: &Ack,
     ) -> Result<(), TransportError> {
         let space = info.level.space();

@@ -39,7 +39,7 @@ impl Connection {
             && version == self.version
             && self.local_cids.contains(&dcid)
             && !token.is_empty()
-            && scid != self.remote_cids.current()
+            && scid != self.paths.active.remote_cid.id
             && verify_retry_tag(version, &self.handshake.original_dcid, pseudo, tag);
         if !genuine {
             self.stats.packets_dropped += 1;
@@ -47,7 +47,7 @@ impl Connection {
         }
         self.handshake.retry_scid = Some(scid);
         self.handshake.token = Bytes::copy_from_slice(token);
-        self.remote_cids.set_initial(scid);
+        self.set_handshake_cid(scid);
         self.keys.initial = Some(initial_keys(version, &scid, self.side));
         // What was sent is gone and says nothing about congestion; packet numbers go on (RFC 9000 §17.2.5.3).
         let [initial, ..] = &mut self.spaces;
@@ -63,7 +63,7 @@ impl Connection {
         dcid: ConnectionId,
         scid: ConnectionId,
     ) {
-        let ours = self.local_cids.contains(&dcid) && scid == self.remote_cids.current();
+        let ours = self.local_cids.contains(&dcid) && scid == self.paths.active.remote_cid.id;
         if !self.awaits_first_answer() || !ours || versions.contains(&self.version) {
             self.stats.packets_dropped += 1;
             return;

@@ -9,7 +9,7 @@ use super::datagram::{payload_of, short_dcid};
 use crate::error::ConnectionError;
 use crate::packet::{ConnectionId, Level, PacketNumber, SpaceId, TransportError, TransportErrorCode as Code};
 use crate::proto::connection::Connection;
-use crate::wire::header::{KEY_PHASE, LONG_RESERVED, PartialPacket, QUIC_BIT, SHORT_RESERVED};
+use crate::wire::header::{KEY_PHASE, LONG_RESERVED, PartialPacket, QUIC_BIT, SHORT_RESERVED, SPIN};
 use crate::wire::packet_number;
 
 /// A 1-RTT packet opened in place.
@@ -17,6 +17,8 @@ use crate::wire::packet_number;
 pub(super) struct OpenedShort {
     pub pn: PacketNumber,
     pub dcid: ConnectionId,
+    /// The spin bit.
+    pub spin: bool,
     /// Where the frames are, in the buffer of the burst.
     pub payload: Range<usize>,
 }
@@ -107,7 +109,7 @@ impl Connection {
             return Err(reserved_bits());
         }
         keys.on_opened(phase, pn, next_pn, late)?;
-        Ok(Some(OpenedShort { pn, dcid, payload }))
+        Ok(Some(OpenedShort { pn, dcid, spin: first & SPIN != 0, payload }))
     }
 
     fn expected_pn(&self, space: SpaceId) -> PacketNumber {

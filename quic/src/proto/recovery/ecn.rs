@@ -1,6 +1,6 @@
 //! Whether a path carries ECN marks, and whether the peer reports them (RFC 9000 §13.4.2 and §A.4).
 
-use crate::packet::{Ecn, EcnCounts, SpaceId};
+use crate::packet::{Ecn, EcnCounts};
 
 /// Packets that are marked before the first mark must have been reported.
 const TESTING_PACKETS: u32 = 10;
@@ -9,16 +9,22 @@ const TESTING_PACKETS: u32 = 10;
 #[derive(Debug, Clone)]
 pub struct EcnValidation {
     state: State,
-    /// Marked packets sent, by space.
-    sent: [u64; 3],
-    /// The counts of the last ACK frame that was validated, by space.
-    reported: [EcnCounts; 3],
+}
+
+/// What is known of marks in one packet number space, over all paths: the peer does not tell them apart.
+#[derive(Debug, Default, Clone)]
+pub struct EcnReports {
+    /// Marked packets sent.
+    sent: u64,
+    /// The counts of the last ACK frame that raised the largest acknowledged packet number.
+    reported: EcnCounts,
 }
 
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 enum State {
     /// The first packets are marked.
     Testing {
+        sent: u32,
         lost: u32,
     },
     Capable,
@@ -30,17 +36,15 @@ impl EcnValidation {
     /// For a new path; nothing is ever marked unless `enabled`.
     #[must_use]
     pub fn new(enabled: bool) -> Self {
-        let state = if enabled { State::Testing { lost: 0 } } else { State::Failed };
-        Self { state, sent: [0; 3], reported: [EcnCounts::default(); 3] }
+        let state = if enabled { State::Testing { sent: 0, lost: 0 } } else { State::Failed };
+        Self { state }
     }
 
     /// The mark for the next datagram.
     #[must_use]
     pub fn mark(&self) -> Option<Ecn> {
         match self.state {
-            State::Testing { .. } if self.sent.iter().sum::<u64>() < u64::from(TESTING_PACKETS) => {
-                Some(Ecn::Ect0)
-            }
+            State::Testing { sent, .. } if sent < TESTING_PACKETS => Some(Ecn::Ect0),
             State::Capable => Some(Ecn::Ect0),
             State::Testing { .. } | State::Failed => None,
         }
@@ -53,13 +57,16 @@ impl EcnValidation {
     }
 
     /// A packet was sent in a marked datagram.
-    pub fn on_marked_sent(&mut self, space: SpaceId) {
-        self.sent[space.index()] += 1;
+    pub fn on_marked_sent(&mut self, reports: &mut EcnReports) {
+        reports.sent += 1;
+        if let State::Testing { sent, .. } = &mut self.state {
+            *sent += 1;
+        }
     }
 
     /// Marked packets were declared lost: if that is the fate of all of them, the marks may be the cause.
     pub fn on_marked_lost(&mut self, packets: u32) {
-        if let State::Testing { lost } = &mut self.state {
+        if let State::Testing { lost, .. } = &mut self.state {
             *lost += packets;
             if *lost >= TESTING_PACKETS {
                 self.state = State::Failed;
@@ -67,26 +74,27 @@ impl EcnValidation {
         }
     }
 
-    /// An ACK frame raised the largest acknowledged packet number and newly acknowledged `marked` packets that left
-    /// with ECT(0). True if the network marked more packets since the last time (RFC 9002 §B.7).
-    pub fn on_ack(&mut self, space: SpaceId, marked: u64, counts: Option<EcnCounts>) -> bool {
+    /// An ACK frame raised the largest acknowledged packet number and newly acknowledged `marked` packets of this
+    /// path that left with ECT(0). True if the network marked more packets since the last time (RFC 9002 §B.7).
+    ///
+    /// Marks of the network in an ACK frame for packets of other paths only say nothing about this one.
+    pub fn on_ack(&mut self, reports: &mut EcnReports, marked: u64, counts: Option<EcnCounts>) -> bool {
+        let before = counts.map(|counts| std::mem::replace(&mut reports.reported, counts));
         if self.state == State::Failed {
             return false;
         }
-        let Some(counts) = counts else {
+        let (Some(counts), Some(before)) = (counts, before) else {
             if marked > 0 {
                 self.state = State::Failed;
             }
             return false;
         };
-        let before = std::mem::replace(&mut self.reported[space.index()], counts);
         let (Some(ect0), Some(ce)) = (counts.ect0.checked_sub(before.ect0), counts.ce.checked_sub(before.ce))
         else {
             self.state = State::Failed;
             return false;
         };
-        let plausible =
-            counts.ect1 == 0 && counts.ect0 <= self.sent[space.index()] && ect0.saturating_add(ce) >= marked;
+        let plausible = counts.ect1 == 0 && counts.ect0 <= reports.sent && ect0.saturating_add(ce) >= marked;
         if !plausible {
             self.state = State::Failed;
             return false;
@@ -94,6 +102,6 @@ impl EcnValidation {
         if marked > 0 {
             self.state = State::Capable;
         }
-        ce > 0
+        ce > 0 && marked > 0
     }
 }

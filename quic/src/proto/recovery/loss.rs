@@ -3,12 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use super::{PathCc, PtoContext};
+use super::{PathCc, PathId, PtoContext};
 use crate::packet::{
     Acked, CongestionEvent, EcnCounts, PacketNumber, SpaceId, TransportError, TransportErrorCode,
 };
 use crate::proto::path::SizeReport;
-use crate::proto::space::{SentPacket, Space, Token};
+use crate::proto::space::{LossBounds, SentPacket, Space, Token};
 
 /// The three packet number spaces, in the order of [`SpaceId::ALL`].
 pub(super) type Spaces = [Space; 3];
@@ -29,6 +29,9 @@ pub struct Fates {
     pub lost: Vec<Token>,
     /// What both say about the size of datagrams; taken by whoever owns the path.
     pub sizes: SizeReport,
+    /// Bytes that are no longer in flight on other paths than the one in use: they say nothing about that
+    /// (RFC 9000 §9.4).
+    pub elsewhere: Vec<(PathId, u64)>,
 }
 
 /// The fields of an ACK frame beside its ranges.
@@ -74,7 +77,6 @@ impl Recovery {
     /// OnPacketSent: records a packet that was sent with the number `space.sent.next()`.
     pub fn on_packet_sent(
         &mut self,
-        id: SpaceId,
         space: &mut Space,
         packet: SentPacket,
         tokens: &[Token],
@@ -83,7 +85,7 @@ impl Recovery {
         self.stats.packets_sent += 1;
         space.sent.push(packet, tokens);
         if packet.ect0 {
-            path.ecn.on_marked_sent(id);
+            path.ecn.on_marked_sent(&mut space.ecn);
         }
         if packet.in_flight {
             if packet.ack_eliciting {
@@ -121,10 +123,12 @@ impl Recovery {
         let raised = space.largest_acked.is_none_or(|before| largest > before);
         space.largest_acked = space.largest_acked.max(Some(largest));
 
-        let newly = Newly::collect(space, ranges, largest, fates);
+        let newly = Newly::collect(space, ranges, largest, path.id, fates);
         self.stats.spurious_losses += newly.late;
         let Some(newest_sent) = newly.newest_sent else { return Ok(()) };
         space.largest_acked_sent = space.largest_acked_sent.max(Some(newest_sent));
+        let acked_here = &mut path.largest_acked[id.index()];
+        *acked_here = (*acked_here).max(newly.largest_here);
 
         if let Some(sent) = newly.largest_sent
             && newly.ack_eliciting
@@ -133,7 +137,7 @@ impl Recovery {
             path.rtt.update(now, now.saturating_duration_since(sent), delay);
         }
         // A reordered ACK frame says nothing about ECN (RFC 9000 §13.4.2.1).
-        if raised && path.ecn.on_ack(id, newly.marked, ack.ecn) {
+        if raised && path.ecn.on_ack(&mut space.ecn, newly.marked, ack.ecn) {
             self.on_congestion_event(
                 CongestionEvent { now, sent: newest_sent, lost_bytes: 0, ecn: true },
                 path,
@@ -181,17 +185,19 @@ impl Recovery {
         let mut run =
             LostRun { first_sample: path.rtt.first_sample(), acked_elsewhere, ..LostRun::default() };
         let sent_before = now.checked_sub(loss_delay);
-        let oldest = space.sent.detect_lost(
-            now,
-            largest_acked,
-            sent_before,
-            &mut fates.lost,
-            |pn, packet, after_acked| {
-                fates.sizes.on_lost(pn, packet.size, packet.mtu_probe);
+        let active = path.id;
+        let bounds =
+            LossBounds { largest_acked, active: (active, path.largest_acked[id.index()]), sent_before };
+        let Fates { lost: tokens, elsewhere, sizes, .. } = fates;
+        let oldest = space.sent.detect_lost(now, bounds, tokens, |pn, packet, after_acked| {
+            if packet.path == active {
+                sizes.on_lost(pn, packet.size, packet.mtu_probe);
                 lost.add(packet);
                 run.add(packet, after_acked);
-            },
-        );
+            } else if packet.in_flight {
+                leave(elsewhere, packet);
+            }
+        });
         space.loss_time = oldest.map(|sent| sent + loss_delay);
 
         path.on_left_flight(lost.bytes + lost.probe_bytes);
@@ -205,6 +211,12 @@ impl Recovery {
             self.stats.persistent_congestions += 1;
             path.on_persistent_congestion(now);
         }
+    }
+
+    /// Another path is in use: its timer has not expired yet.
+    pub fn on_path_change(&mut self, now: Instant) {
+        self.pto_count = 0;
+        self.timer_base = Some(now);
     }
 
     fn on_congestion_event(&mut self, event: CongestionEvent, path: &mut PathCc) {
@@ -245,12 +257,14 @@ struct Newly {
     /// When the newest of them was sent; `None` if there are none.
     newest_sent: Option<Instant>,
     newest_in_flight_sent: Option<Instant>,
+    /// The largest number among them that took the path in use; what follows counts only those.
+    largest_here: Option<PacketNumber>,
     ack_eliciting: bool,
     /// Bytes that were in flight until now.
     bytes: u64,
     /// Packets that left with ECT(0).
     marked: u64,
-    /// Packets that had been declared lost.
+    /// Packets that had been declared lost, on any path.
     late: u64,
 }
 
@@ -259,27 +273,43 @@ impl Newly {
         space: &mut Space,
         ranges: impl Iterator<Item = RangeInclusive<PacketNumber>>,
         largest: PacketNumber,
+        active: PathId,
         fates: &mut Fates,
     ) -> Self {
         let mut newly = Self::default();
+        let Fates { acked: tokens, elsewhere, sizes, .. } = fates;
         for range in ranges {
-            space.sent.acknowledge(range, &mut fates.acked, |pn, packet, late| {
-                fates.sizes.on_acked(pn, packet.size, packet.mtu_probe, late);
+            space.sent.acknowledge(range, tokens, |pn, packet, late| {
+                newly.newest_sent = newly.newest_sent.max(Some(packet.time));
+                newly.late += u64::from(late);
+                if packet.path != active {
+                    if packet.in_flight && !late {
+                        leave(elsewhere, packet);
+                    }
+                    return;
+                }
+                sizes.on_acked(pn, packet.size, packet.mtu_probe, late);
                 if pn == largest {
                     newly.largest_sent = Some(packet.time);
                 }
-                newly.newest_sent = newly.newest_sent.max(Some(packet.time));
+                newly.largest_here = newly.largest_here.max(Some(pn));
                 newly.ack_eliciting |= packet.ack_eliciting;
                 newly.marked += u64::from(packet.ect0);
-                if late {
-                    newly.late += 1;
-                } else if packet.in_flight {
+                if packet.in_flight && !late {
                     newly.bytes += u64::from(packet.size);
                     newly.newest_in_flight_sent = newly.newest_in_flight_sent.max(Some(packet.time));
                 }
             });
         }
         newly
+    }
+}
+
+/// Takes a packet out of flight on a path that is not in use.
+fn leave(elsewhere: &mut Vec<(PathId, u64)>, packet: &SentPacket) {
+    match elsewhere.last_mut() {
+        Some((path, bytes)) if *path == packet.path => *bytes += u64::from(packet.size),
+        _ => elsewhere.push((packet.path, packet.size.into())),
     }
 }
 

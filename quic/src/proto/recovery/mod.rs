@@ -24,8 +24,8 @@ mod rtt;
 #[cfg(test)]
 mod tests;
 
-pub use ecn::EcnValidation;
+pub use ecn::{EcnReports, EcnValidation};
 pub use loss::{AckInfo, Fates, Recovery};
-pub use path_cc::{Allowance, PathCc};
+pub use path_cc::{Allowance, PathCc, PathId};
 pub use pto::{PtoContext, TimeoutOutcome};
 pub use rtt::RttEstimator;

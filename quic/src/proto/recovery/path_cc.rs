@@ -3,8 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::{EcnValidation, RttEstimator};
-use crate::packet::{Acked, CongestionControl, CongestionEvent};
+use crate::packet::{Acked, CongestionControl, CongestionEvent, PacketNumber};
 use crate::proto::congestion::{Congestion, Pacer};
+
+/// Names a path's round-trip time and congestion state, so that a packet's fate reaches those of the path it took.
+///
+/// It wraps around long after the last packet of its first owner is settled.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, Default)]
+pub struct PathId(pub u16);
 
 /// How many bytes of packets in flight may leave now. ACK-only packets and probes do not ask.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
@@ -20,6 +26,10 @@ pub enum Allowance {
 /// Round-trip time and congestion state of one path. Part of the connection's path; knows no packets.
 #[derive(Debug)]
 pub struct PathCc {
+    /// What packets say that were sent under this state.
+    pub id: PathId,
+    /// The largest packet number that was acknowledged of those, by space.
+    pub(super) largest_acked: [Option<PacketNumber>; 3],
     /// The round-trip time.
     pub rtt: RttEstimator,
     /// Whether packets are marked, and whether the marks arrive.
@@ -46,6 +56,8 @@ impl PathCc {
         ecn: bool,
     ) -> Self {
         Self {
+            id: PathId::default(),
+            largest_acked: [None; 3],
             rtt: RttEstimator::new(initial_rtt),
             ecn: EcnValidation::new(ecn),
             congestion: Congestion::new(now, control, initial_window, max_datagram_size),
@@ -136,7 +148,8 @@ impl PathCc {
         self.congestion.on_sent(now, bytes, self.in_flight);
     }
 
-    pub(super) fn on_left_flight(&mut self, bytes: u64) {
+    /// Bytes were acknowledged or lost.
+    pub fn on_left_flight(&mut self, bytes: u64) {
         self.in_flight = self.in_flight.saturating_sub(bytes);
     }
 

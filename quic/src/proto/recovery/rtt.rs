@@ -40,6 +40,13 @@ impl RttEstimator {
         self.first_sample
     }
 
+    /// Before the first sample: what another measurement makes likely (RFC 9002 §6.2.2).
+    pub fn assume(&mut self, rtt: Duration) {
+        if self.first_sample.is_none() {
+            *self = Self::new(rtt.max(GRANULARITY));
+        }
+    }
+
     /// UpdateRtt of RFC 9002 §A.7. `ack_delay` is already limited to what the peer may delay.
     pub fn update(&mut self, now: Instant, latest: Duration, ack_delay: Duration) {
         let rtt = &mut self.rtt;

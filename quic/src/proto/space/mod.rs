@@ -10,9 +10,10 @@ mod tests;
 use std::time::{Duration, Instant};
 
 pub use received::Received;
-pub use sent::{SentPacket, SentPackets};
+pub use sent::{LossBounds, SentPacket, SentPackets};
 pub use token::{Token, Tokens};
 
+use super::recovery::EcnReports;
 use crate::packet::{PacketNumber, SpaceId};
 
 /// One packet number space (RFC 9000 §12.3).
@@ -30,6 +31,8 @@ pub struct Space {
     pub last_ack_eliciting: Option<Instant>,
     /// `loss_time` of RFC 9002 §A.3.
     pub loss_time: Option<Instant>,
+    /// Marks sent and reported.
+    pub ecn: EcnReports,
 }
 
 impl Space {
@@ -43,6 +46,7 @@ impl Space {
             largest_acked_sent: None,
             last_ack_eliciting: None,
             loss_time: None,
+            ecn: EcnReports::default(),
         }
     }
 }

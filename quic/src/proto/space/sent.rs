@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::Token;
 use crate::packet::PacketNumber;
+use crate::proto::recovery::PathId;
 
 /// How many later packets must be acknowledged before a packet is lost (RFC 9002 §6.1.1).
 pub const PACKET_THRESHOLD: u64 = 3;
@@ -34,6 +35,8 @@ pub struct SentPacket {
     pub time: Instant,
     /// Its bytes in the datagram, headers and tag included.
     pub size: u16,
+    /// The path it took.
+    pub path: PathId,
     /// The peer owes an acknowledgment for it.
     pub ack_eliciting: bool,
     /// It counts towards the bytes in flight: ack-eliciting or padded.
@@ -42,6 +45,18 @@ pub struct SentPacket {
     pub ect0: bool,
     /// It is a probe for a larger MTU: its loss is no sign of congestion (RFC 9000 §14.4).
     pub mtu_probe: bool,
+}
+
+/// What makes a packet lost.
+#[derive(Debug, Copy, Clone)]
+pub struct LossBounds {
+    /// The largest number that was acknowledged.
+    pub largest_acked: PacketNumber,
+    /// The path in use, and the largest number that was acknowledged of its packets: those of another path that
+    /// overtook them prove nothing.
+    pub active: (PathId, Option<PacketNumber>),
+    /// What was sent at or before this time is late.
+    pub sent_before: Option<Instant>,
 }
 
 /// The peer acknowledged a number that no packet was sent with.
@@ -225,7 +240,7 @@ impl SentPackets {
         }
     }
 
-    /// Declares packets below `largest_acked` lost: those sent at or before `sent_before`, and those that are
+    /// Declares packets below the largest acknowledged one lost: those that are late, and those that are
     /// [`PACKET_THRESHOLD`] behind. Appends what they carried to `tokens` and calls `on_lost` with each packet in
     /// ascending order, and whether an acknowledged one stands between it and the lost one before.
     ///
@@ -233,17 +248,18 @@ impl SentPackets {
     pub fn detect_lost(
         &mut self,
         now: Instant,
-        largest_acked: PacketNumber,
-        sent_before: Option<Instant>,
+        bounds: LossBounds,
         tokens: &mut Vec<Token>,
         mut on_lost: impl FnMut(PacketNumber, &SentPacket, bool),
     ) -> Option<Instant> {
+        let LossBounds { largest_acked, active, sent_before } = bounds;
         let mut pn = self.first_outstanding.max(self.base);
         let mut first_kept = None;
         let mut oldest_kept = None;
         let mut after_acked = false;
         // Send times ascend with the numbers: the first packet that is not lost ends the search. Only packets that
-        // are not in flight are passed over, and at most PACKET_THRESHOLD of them.
+        // are not in flight are passed over, and at most PACKET_THRESHOLD of them; and those that packets of another
+        // path overtook, which is over with the next acknowledgment.
         while pn < largest_acked && oldest_kept.is_none() {
             let Some(slot) = self.slots.get_mut((pn - self.base) as usize) else { break };
             match slot {
@@ -252,7 +268,18 @@ impl SentPackets {
                     pn = *until;
                     continue;
                 }
+                Slot::Open(record)
+                    if !record.lost
+                        && record.packet.path == active.0
+                        && active.1.is_none_or(|acked| pn > acked) =>
+                {
+                    first_kept.get_or_insert(pn);
+                }
                 Slot::Open(record) if !record.lost => {
+                    let largest_acked = match active {
+                        (path, Some(acked)) if path == record.packet.path => acked,
+                        _ => largest_acked,
+                    };
                     let late = sent_before.is_some_and(|time| record.packet.time <= time);
                     if late || pn + PACKET_THRESHOLD <= largest_acked {
                         record.lost = true;

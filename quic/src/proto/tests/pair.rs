@@ -18,7 +18,8 @@ use crate::crypto::tls::{
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::ConnectionError;
 use crate::packet::{
-    Burst, FourTuple, Level, Rng, SocketId, StreamId, TransportError, TxBatch, VERSION_1, VERSION_2, epoch,
+    Burst, FourTuple, Level, PreferredAddress, Rng, SocketId, StreamId, TransportError, TxBatch, VERSION_1,
+    VERSION_2, epoch,
 };
 use crate::proto::connection::EndpointShared;
 use crate::proto::endpoint::{Class, Incoming, Rejected, classify};
@@ -47,6 +48,7 @@ pub struct Setup {
     pub server_name: &'static str,
     pub alpn: [&'static [u8]; 2],
     pub retry: bool,
+    pub preferred_address: Option<PreferredAddress>,
     /// Further names in the certificate, to make it large.
     pub more_names: usize,
     /// What becomes of the transport parameters that each end encodes.
@@ -66,6 +68,7 @@ impl Default for Setup {
             server_name: "localhost",
             alpn: [b"test"; 2],
             retry: false,
+            preferred_address: None,
             more_names: 0,
             client_params: |params| params,
             server_params: |params| params,
@@ -215,6 +218,11 @@ impl Peer {
 
     /// Drains everything; returns the datagrams.
     pub fn drain(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        self.drain_paths(now).into_iter().map(|(_, datagram)| datagram).collect()
+    }
+
+    /// Drains everything; returns the datagrams and the paths they take.
+    pub fn drain_paths(&mut self, now: Instant) -> Vec<(FourTuple, Vec<u8>)> {
         let mut out = Vec::new();
         let mut batch = TxBatch::new(10);
         loop {
@@ -222,7 +230,9 @@ impl Peer {
                 Output::Route(change) => self.routes.push(change),
                 Output::Event(event) => self.on_event(event),
                 Output::Transmit => {
-                    out.extend(batch.bytes().chunks(batch.segment_size()).map(<[u8]>::to_vec));
+                    let path = batch.meta().unwrap().path;
+                    let datagrams = batch.bytes().chunks(batch.segment_size());
+                    out.extend(datagrams.map(|datagram| (path, datagram.to_vec())));
                     batch.clear();
                 }
                 Output::Timeout(at) => {
@@ -419,6 +429,7 @@ impl Pair {
             versions: &self.setup.versions.1,
             tls: &Tampering(&self.tls.server, self.setup.server_params),
             resumption: &self.tls.server_sessions,
+            preferred_address: self.setup.preferred_address,
             config: Arc::new(self.setup.server.clone()),
             endpoint: &self.shared,
             rng: self.rng.fork(),

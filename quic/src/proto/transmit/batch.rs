@@ -7,13 +7,15 @@ use super::write::FrameCounts;
 use crate::error::ConnectionError;
 use crate::packet::{TransportError, TransportErrorCode as Code, TxBatch, TxMeta};
 use crate::proto::connection::Connection;
-use crate::proto::path::BASE;
+use crate::proto::path::{BASE, Slot};
 
 /// What all datagrams of one call have in common.
 #[derive(Debug)]
 pub(super) struct Round {
     pub now: Instant,
     pub meta: TxMeta,
+    /// The path they take.
+    pub slot: Slot,
     /// The connection's own, lent to the frame writers.
     pub counts: FrameCounts,
 }
@@ -35,8 +37,12 @@ impl Connection {
         if let Err(error) = self.renew_keys(now) {
             return self.fail(now, error);
         }
+        if !self.paths.is_quiet() && self.transmit_probe(now, batch) {
+            return;
+        }
         let meta = TxMeta { path: self.paths.active.tuple, ecn: self.paths.active.cc.ecn.mark() };
-        let mut round = Round { now, meta, counts: std::mem::take(&mut self.frames_sent) };
+        let counts = std::mem::take(&mut self.frames_sent);
+        let mut round = Round { now, meta, slot: Slot::Active, counts };
         let probe = self.wanted_mtu_probe(now);
         if let Some(size) = probe
             && batch.is_empty()

@@ -11,6 +11,7 @@ use super::profile::level_of;
 use super::write::FrameCounts;
 use crate::packet::{MIN_DATAGRAM_SIZE, SpaceId, TxBatch, TxMeta};
 use crate::proto::connection::Connection;
+use crate::proto::path::Slot;
 use crate::wire::frame::EncodeFrame as _;
 
 /// How much of the reason is told, bytes: the close fits one datagram at all levels together.
@@ -22,7 +23,7 @@ const MAX_ACK_FRAME: usize = 600;
 impl Connection {
     pub(super) fn transmit_close(&mut self, now: Instant, batch: &mut TxBatch) {
         let meta = TxMeta { path: self.paths.active.tuple, ecn: None };
-        let mut round = Round { now, meta, counts: FrameCounts::default() };
+        let mut round = Round { now, meta, slot: Slot::Active, counts: FrameCounts::default() };
         let budget = usize::try_from(self.paths.active.amplification_budget()).unwrap_or(usize::MAX);
         let size = MIN_DATAGRAM_SIZE.min(budget);
         let Some(room) = batch.room(meta, size) else { return };

@@ -38,9 +38,9 @@ impl Connection {
             batch.abandon();
             return 0;
         }
-        // RFC 9000 §14.1, §8.2.2.
+        // RFC 9000 §14.1, §8.2.2: an answer to a challenge fills a whole datagram, where that may be sent.
         let pads = |packet: &OpenPacket| {
-            packet.content.probes_path
+            packet.content.probes_path && room >= MIN_DATAGRAM_SIZE
                 || packet.space == SpaceId::Initial && (self.side.is_client() || packet.content.ack_eliciting)
         };
         if packets.iter().any(pads) {

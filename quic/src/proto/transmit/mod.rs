@@ -1,7 +1,9 @@
 //! A packet's way out, a file per step.
 //!
 //! [`profile`] decides what may leave at all; [`batch`] fills one GSO batch with datagrams; [`datagram`] coalesces
-//! packets and pads; [`mtu_probe`] sends what is larger than the path is known to carry; [`packet`] writes a header and seals; [`schedule`] says which frames go in and in which order;
+//! packets and pads; [`mtu_probe`] sends what is larger than the path is known to carry; [`probe`] does without most of
+//! this for path validation; [`packet`] writes a header and seals; [`schedule`] says which frames go in and in which
+//! order;
 //! [`mod@write`] is the one funnel that every frame passes.
 
 mod batch;
@@ -9,6 +11,7 @@ mod close;
 mod datagram;
 mod mtu_probe;
 mod packet;
+mod probe;
 mod profile;
 mod schedule;
 mod write;

@@ -6,6 +6,7 @@ use super::profile::{SendProfile, level_of};
 use super::write::{FrameWriter, PacketContent};
 use crate::packet::{Ecn, PacketNumber, SpaceId};
 use crate::proto::connection::Connection;
+use crate::proto::path::Slot;
 use crate::proto::space::SentPacket;
 use crate::wire::header::{Layout, LongHeader, LongType, ShortHeader};
 use crate::wire::packet_number;
@@ -76,7 +77,7 @@ impl Connection {
         let start = buf.len();
         let (pn, largest_acked) = (self.space(space).sent.next(), self.space(space).largest_acked);
         let pn_len = packet_number::encode_len(pn, largest_acked);
-        let layout = self.write_header(buf, space, pn, pn_len);
+        let layout = self.write_header(buf, round.slot, space, pn, pn_len);
         let payload = layout.payload();
         let mut content = PacketContent::default();
         if payload + TAG_LEN + 4 <= end {
@@ -98,12 +99,20 @@ impl Connection {
     }
 
     /// Appends a header.
-    fn write_header(&self, buf: &mut Vec<u8>, space: SpaceId, pn: PacketNumber, pn_len: usize) -> Layout {
-        let dcid = self.remote_cids.current();
+    fn write_header(
+        &self,
+        buf: &mut Vec<u8>,
+        slot: Slot,
+        space: SpaceId,
+        pn: PacketNumber,
+        pn_len: usize,
+    ) -> Layout {
+        let path = self.paths.get(slot);
+        let dcid = path.remote_cid.id;
         let ty = match space {
             SpaceId::Data => {
                 let key_phase = self.keys.one_rtt.as_ref().is_some_and(|keys| keys.phase);
-                return ShortHeader { dcid, spin: false, key_phase }.encode(buf, pn, pn_len);
+                return ShortHeader { dcid, spin: path.spin.value(), key_phase }.encode(buf, pn, pn_len);
             }
             SpaceId::Initial => LongType::Initial,
             SpaceId::Handshake => LongType::Handshake,
@@ -149,13 +158,14 @@ impl Connection {
         let sent = SentPacket {
             time: round.now,
             size: u16::try_from(end - layout.start).unwrap_or(u16::MAX),
+            path: self.paths.get(round.slot).cc.id,
             ack_eliciting: content.ack_eliciting,
             in_flight: content.ack_eliciting || content.in_flight,
             ect0: round.meta.ecn == Some(Ecn::Ect0),
             mtu_probe: content.mtu_probe,
         };
         let state = &mut self.spaces[space.index()];
-        self.recovery.on_packet_sent(space, state, sent, &content.tokens, &mut self.paths.active.cc);
+        self.recovery.on_packet_sent(state, sent, &content.tokens, &mut self.paths.active.cc);
         if space == SpaceId::Data && state.sent.next() >= self.pending.skip_at {
             self.skip_packet_number();
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::packet::{Level, MIN_DATAGRAM_SIZE, SpaceId};
+use crate::packet::{Level, SpaceId};
 use crate::proto::connection::Connection;
 use crate::proto::recovery::{Allowance, PathCc};
 
@@ -114,10 +114,9 @@ impl Connection {
         space != SpaceId::Data || self.side.is_server() || self.handshake.is_complete()
     }
 
-    /// True while a server must hear more from the client before it may send (RFC 9000 §8.1). Less than a full datagram
-    /// is not worth it: Initials are padded.
+    /// True while a server must hear more from the client before it may send (RFC 9000 §8.1).
     pub(in crate::proto) fn is_amplification_limited(&self) -> bool {
-        self.paths.active.amplification_budget() < MIN_DATAGRAM_SIZE as u64
+        self.paths.active.is_amplification_limited(!self.handshake.is_complete())
     }
 }
 

@@ -163,6 +163,16 @@ impl Frame {
         !matches!(self, Self::Padding(_) | Self::Ack(_) | Self::ConnectionClose(_))
     }
 
+    /// Whether it leaves the path of its packet a mere attempt: a packet with any other frame says that its sender uses
+    /// the path (RFC 9000 §9.1).
+    #[must_use]
+    pub fn is_probing(&self) -> bool {
+        matches!(
+            self,
+            Self::Padding(_) | Self::PathChallenge(_) | Self::PathResponse(_) | Self::NewConnectionId(_)
+        )
+    }
+
     /// Whether packets of this level may carry it; if not, it is a PROTOCOL_VIOLATION (RFC 9000 §12.4).
     #[must_use]
     pub fn allowed_in(&self, level: Level) -> bool {

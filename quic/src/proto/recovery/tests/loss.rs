@@ -1,5 +1,7 @@
-use super::{AckInfo, End, TimeoutOutcome, ms};
+use super::{AckInfo, End, PathCc, TimeoutOutcome, ms};
 use crate::packet::{SpaceId, TransportErrorCode};
+use crate::proto::recovery::PathId;
+use crate::proto::space::SentPacket;
 
 // covers: R9002-6.1.1-01 R9002-6.1.1-02
 #[test]
@@ -154,4 +156,68 @@ fn acknowledgments_of_acknowledgments_set_no_timer_and_move_no_window() {
     assert_eq!(end.lost(), [pn, pn + 1]);
     assert_eq!((end.due(), end.recovery.stats.packets_lost), (None, 0));
     assert!(end.path.window() >= window);
+}
+
+/// Makes the path in use another one, and says what it was.
+fn move_to(end: &mut End, id: u16) -> PathCc {
+    let mut next = End::new().path;
+    next.id = PathId(id);
+    std::mem::replace(&mut end.path, next)
+}
+
+// covers: R9000-9.4-01
+#[test]
+fn packets_of_the_old_path_say_nothing_about_the_new_one() {
+    let mut end = End::new();
+    end.settle_rtt(40);
+    let old = [end.send(), end.send(), end.send(), end.send(), end.send()];
+    let in_flight = end.path.in_flight();
+    let mut before = move_to(&mut end, 1);
+    assert_eq!((end.path.in_flight(), end.path.rtt.first_sample()), (0, None));
+    let window = end.path.window();
+    let new = end.send();
+    end.wait(40);
+    end.ack(old[1]);
+    assert_eq!((end.path.rtt.first_sample(), end.path.window()), (None, window));
+    assert_eq!(end.path.in_flight(), 1200);
+    end.wait(100);
+    end.ack(new);
+    assert_eq!(end.path.rtt.smoothed(), ms(140));
+    // What is lost with the old path is sent again, and is no sign of congestion.
+    assert_eq!(end.lost(), [old[0], old[2]]);
+    assert_eq!(end.path.window(), window + 1200);
+    end.wait(200);
+    end.timeout();
+    assert_eq!((end.lost(), end.path.window()), (old[3..].to_vec(), window + 1200));
+    assert_eq!(end.recovery.stats.congestion_events, 0);
+    for (path, bytes) in end.fates.elsewhere.drain(..) {
+        assert_eq!(path, before.id);
+        before.on_left_flight(bytes);
+    }
+    assert_eq!((in_flight, before.in_flight()), (6000, 0));
+}
+
+/// A probe on a faster path overtakes what is under way.
+// covers: R9000-9.4-01
+#[test]
+fn an_acknowledgment_from_another_path_makes_nothing_lost_on_this_one() {
+    let mut end = End::new();
+    end.settle_rtt(40);
+    let slow = [end.send(), end.send()];
+    end.send_packet(SpaceId::Data, SentPacket { path: PathId(9), ..end.packet() });
+    for _ in 0..5 {
+        end.send();
+    }
+    let fast = end.send_packet(
+        SpaceId::Data,
+        SentPacket { path: PathId(9), ack_eliciting: false, in_flight: false, ..end.packet() },
+    );
+    end.wait(5);
+    end.ack(fast);
+    assert_eq!(end.lost(), [slow[1] + 1], "its own path is behind");
+    assert_eq!(end.path.rtt.get().latest, ms(40), "and no sample");
+    end.wait(35);
+    end.ack_ranges(SpaceId::Data, &[slow[0]..=slow[1]], AckInfo::default()).unwrap();
+    end.ack(fast - 1);
+    assert_eq!(end.lost(), [fast - 5, fast - 4], "as it ever was");
 }

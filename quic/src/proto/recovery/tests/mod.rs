@@ -69,7 +69,7 @@ impl End {
     fn send_packet(&mut self, id: SpaceId, packet: SentPacket) -> PacketNumber {
         let space = &mut self.spaces[id.index()];
         let pn = space.sent.next();
-        self.recovery.on_packet_sent(id, space, packet, &[Token::NewConnectionId(pn)], &mut self.path);
+        self.recovery.on_packet_sent(space, packet, &[Token::NewConnectionId(pn)], &mut self.path);
         pn
     }
 
@@ -77,6 +77,7 @@ impl End {
         SentPacket {
             time: self.now,
             size: DATAGRAM,
+            path: self.path.id,
             ack_eliciting: true,
             in_flight: true,
             ect0: false,

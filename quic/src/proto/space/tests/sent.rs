@@ -3,11 +3,12 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use crate::packet::epoch;
+use crate::proto::recovery::PathId;
 use crate::proto::space::sent::PACKET_THRESHOLD;
-use crate::proto::space::{SentPacket, SentPackets, Token};
+use crate::proto::space::{LossBounds, SentPacket, SentPackets, Token};
 
 fn packet(time: Instant, ack_eliciting: bool, in_flight: bool) -> SentPacket {
-    SentPacket { time, size: 100, ack_eliciting, in_flight, ect0: false, mtu_probe: false }
+    SentPacket { time, size: 100, ack_eliciting, in_flight, path: PathId(0), ect0: false, mtu_probe: false }
 }
 
 fn tokens(first: u64, count: usize) -> Vec<Token> {
@@ -170,7 +171,9 @@ proptest! {
                     let before = now.checked_sub(LOSS_DELAY);
                     let expected = model.detect(now, largest, before);
                     let (mut lost, mut tokens) = (Vec::new(), Vec::new());
-                    let kept = ring.detect_lost(now, largest, before, &mut tokens, |pn, packet, after_acked| {
+                    let active = (PathId(0), Some(largest));
+                    let bounds = LossBounds { largest_acked: largest, active, sent_before: before };
+                    let kept = ring.detect_lost(now, bounds, &mut tokens, |pn, packet, after_acked| {
                         assert_eq!(*packet, model.0[pn as usize].packet);
                         let after_acked = after_acked && !lost.is_empty();
                         lost.push((pn, after_acked));

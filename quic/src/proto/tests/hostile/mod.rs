@@ -68,6 +68,9 @@ pub struct Heard {
     pub frames: Vec<Frame>,
     /// Length of its datagram, bytes.
     pub datagram_len: usize,
+    /// Where it went.
+    pub path: FourTuple,
+    pub dcid: ConnectionId,
 }
 
 /// The hostile peer, its victim, and what it heard from it.
@@ -171,7 +174,7 @@ impl Hostile {
 
     /// Where hostile packets go, unless a test wants otherwise.
     pub fn dcid(&mut self) -> ConnectionId {
-        self.hostile().remote_cids.current()
+        self.hostile().paths.active.remote_cid.id
     }
 
     /// Seals `payload` in a packet with the next number.
@@ -255,6 +258,20 @@ impl Hostile {
         self.deliver(packet);
     }
 
+    /// Sends frames in a datagram of full size.
+    pub fn send_padded(&mut self, frames: &[Frame]) {
+        let mut payload = encode(frames);
+        payload.resize(payload.len().max(MIN_DATAGRAM_SIZE), 0);
+        let packet = self.packet(Level::OneRtt, &payload);
+        self.deliver(packet);
+    }
+
+    /// IDs of the victim that the hostile end has not used.
+    pub fn spare_dcids(&mut self) -> Vec<ConnectionId> {
+        let cids = &mut self.hostile().remote_cids;
+        std::iter::from_fn(|| cids.take_unused()).map(|cid| cid.id).collect()
+    }
+
     /// Lets time pass for the victim.
     pub fn wait(&mut self, time: Duration) {
         let until = self.pair.now + time;
@@ -271,7 +288,7 @@ impl Hostile {
     /// Opens what the victim has to say.
     pub fn listen(&mut self) {
         let now = self.pair.now;
-        for datagram in self.victim().drain(now) {
+        for (path, datagram) in self.victim().drain_paths(now) {
             let datagram_len = datagram.len();
             let mut rest = &datagram[..];
             while !rest.is_empty() {
@@ -285,7 +302,8 @@ impl Hostile {
                     other => panic!("{other:?}"),
                 };
                 if let Some((pn, frames)) = self.open(level, packet, partial.pn_offset) {
-                    self.heard.push(Heard { level, pn, frames, datagram_len });
+                    let dcid = *partial.header.dcid();
+                    self.heard.push(Heard { level, pn, frames, datagram_len, path, dcid });
                 }
             }
         }

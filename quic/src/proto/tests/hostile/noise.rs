@@ -214,7 +214,7 @@ fn empty_datagrams() {
 #[test]
 fn lookalikes_of_a_stateless_reset() {
     let mut hostile = Hostile::new(Side::Client, Stage::Confirmed);
-    let token = hostile.victim().connection.remote_cids.current_token().unwrap().0;
+    let token = hostile.victim().connection.paths.active.remote_cid.reset_token.unwrap().0;
     let mut rng = Rng::from_u64(9);
     let mut random = |len: usize| {
         let mut bytes = vec![0; len];
@@ -251,7 +251,7 @@ fn lookalikes_of_a_stateless_reset() {
     // The one of the retired ID neither: the victim has moved on.
     hostile.deliver([&[0x45; 20][..], &token].concat());
     hostile.assert_open();
-    let current = hostile.victim().connection.remote_cids.current_token().unwrap().0;
+    let current = hostile.victim().connection.paths.active.remote_cid.reset_token.unwrap().0;
     hostile.deliver([&[0x45; 20][..], &current].concat());
     assert_eq!(hostile.victim().closed(), Some(&ConnectionError::Reset));
     assert!(hostile.close().is_none(), "nothing is answered");
@@ -266,7 +266,7 @@ fn a_stateless_reset_of_any_form() {
             let config = TransportConfig::builder().grease_quic_bit(true).build().unwrap();
             let setup = Setup { client: config.clone(), server: config, ..Setup::default() };
             let mut hostile = Hostile::with(setup, Side::Client, Stage::Confirmed);
-            let token = hostile.victim().connection.remote_cids.current_token().unwrap().0;
+            let token = hostile.victim().connection.paths.active.remote_cid.reset_token.unwrap().0;
             let mut datagram = vec![0x5a; len];
             datagram[0] = first;
             datagram[1..5].copy_from_slice(&version.to_be_bytes());

@@ -182,7 +182,7 @@ fn another_source_id_later_on_is_dropped() {
             hostile.deliver(packet);
             hostile.assert_open();
         }
-        let current = hostile.victim().connection.remote_cids.current();
+        let current = hostile.victim().connection.paths.active.remote_cid.id;
         assert_ne!(current, cid(0x66));
     }
 }

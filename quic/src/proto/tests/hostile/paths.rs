@@ -54,14 +54,21 @@ fn a_flood_of_challenges_gets_a_few_answers() {
     }
 }
 
-// covers: R9000-8.2.2-03
+// covers: R9000-8.2.2-03 R9000-9.5-01 R9000-9.5-02
 #[test]
-fn a_challenge_from_elsewhere_is_not_answered_here() {
+fn a_challenge_from_elsewhere_is_answered_there_and_only_there() {
     let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
+    let (here, cids) = (hostile.path, hostile.spare_dcids());
+    let used = hostile.victim().connection.paths.active.remote_cid.id;
     hostile.path = tuple(6666);
-    hostile.send(Level::OneRtt, &[challenge(5)]);
+    hostile.header.dcid = Some(cids[0]);
+    hostile.send_padded(&[challenge(5)]);
     hostile.assert_open();
-    assert_eq!(answered(&hostile.frames()), [0; 0]);
+    let answers: Vec<_> = hostile.heard.iter().filter(|packet| answered(&packet.frames) == [5]).collect();
+    assert_eq!((answers.len(), answers[0].path), (1, hostile.path));
+    assert!(answers[0].datagram_len >= MIN_DATAGRAM_SIZE && answers[0].dcid != used);
+    assert!(answers[0].frames.iter().all(Frame::is_probing), "{:?}", answers[0].frames);
+    assert_eq!(hostile.victim().connection.path(), here, "a probe moves nobody");
 }
 
 #[test]

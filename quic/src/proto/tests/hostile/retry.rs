@@ -35,10 +35,10 @@ fn deliver(hostile: &mut Hostile, datagram: Vec<u8>) -> Vec<Vec<u8>> {
 
 #[track_caller]
 fn assert_ignored(hostile: &mut Hostile, datagram: Vec<u8>) {
-    let before = hostile.victim().connection.remote_cids.current();
+    let before = hostile.victim().connection.paths.active.remote_cid.id;
     assert!(deliver(hostile, datagram).is_empty());
     hostile.assert_open();
-    assert_eq!(hostile.victim().connection.remote_cids.current(), before);
+    assert_eq!(hostile.victim().connection.paths.active.remote_cid.id, before);
 }
 
 // covers: R9000-17.2.5.2-01 R9000-17.2.5.2-02 R9000-17.2.5.3-01 R9000-17.2.5.3-02 R9000-17.2.5.1-03 R9000-8.1.2-01 R9000-7.2-04
@@ -97,7 +97,7 @@ fn tampered_retries_are_dropped() {
     assert_ignored(&mut hostile, longer);
     let empty = retry(&mut hostile, cid(0x21), b"");
     assert_ignored(&mut hostile, empty);
-    let same = hostile.victim().connection.remote_cids.current();
+    let same = hostile.victim().connection.paths.active.remote_cid.id;
     let same = retry(&mut hostile, same, b"a token");
     assert_ignored(&mut hostile, same);
     let elsewhere = retry_to(&mut hostile, cid(0x99), cid(0x21), b"a token");

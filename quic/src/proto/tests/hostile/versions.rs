@@ -11,7 +11,7 @@ const OTHER: u32 = 0x6b33_43cf;
 /// A Version Negotiation as the server would send it.
 fn answer(hostile: &mut Hostile, versions: &[u32]) -> Vec<u8> {
     let connection = &hostile.victim().connection;
-    let (dcid, scid) = (connection.remote_cids.current(), connection.local_cids.initial());
+    let (dcid, scid) = (connection.paths.active.remote_cid.id, connection.local_cids.initial());
     version_negotiation(dcid.as_slice(), scid.as_slice(), versions, &mut Rng::from_u64(1))
 }
 

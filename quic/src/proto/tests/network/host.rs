@@ -159,6 +159,7 @@ impl Host {
         let initial = Some(incoming.dcid());
         let args = ServerArgs {
             versions: &ServerVersions::default(),
+            preferred_address: None,
             tls: &tls::server(),
             resumption: &ServerResumption::default(),
             config: Arc::new(self.behaviour.config.clone()),
@@ -229,7 +230,7 @@ impl Hosted {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::HandshakeData => {}
+            Event::HandshakeData | Event::PathChanged(_) | Event::MigrationFailed(_) => {}
             Event::Connected => self.app.on_connected(),
             Event::HandshakeConfirmed => self.confirmed = true,
             Event::Stream(event) => self.app.on_event(&event),

@@ -108,7 +108,7 @@ struct Packet {
 impl Referee {
     /// `sender` sends this datagram. Nothing has come in since it wrote it.
     pub(super) fn look(&mut self, sender: &Connection, datagram: &[u8]) {
-        let cid_len = sender.remote_cids.current().len();
+        let cid_len = sender.paths.active.remote_cid.id.len();
         let mut rest = datagram;
         let mut dcids = HashSet::new();
         let mut packets = Vec::new();
