@@ -72,7 +72,7 @@ impl Default for TransportConfig {
             ack_delay_exponent: 3,
             initial_mtu: MIN_DATAGRAM_SIZE as u16,
             mtu_upper_bound: Some(1452),
-            loopback_mtu_upper_bound: TxBatch::MAX_BYTES as u16,
+            loopback_mtu_upper_bound: 65_488,
             congestion_control: CongestionControl::Cubic,
             initial_congestion_window: None,
             active_connection_id_limit: 4,
@@ -191,7 +191,8 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// The same where the peer's address is a loopback address. Default 65,507: the interface carries any datagram. Has
+    /// The same where the peer's address is a loopback address. Default 65,488: what
+    /// an interface of 65,536 bytes carries, whichever the version of IP. Has
     /// no effect if [`mtu_upper_bound`](Self::mtu_upper_bound) is `None`.
     pub fn loopback_mtu_upper_bound(mut self, bytes: u16) -> Self {
         self.0.loopback_mtu_upper_bound = bytes;

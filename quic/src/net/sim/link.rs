@@ -49,6 +49,34 @@ pub enum Node {
     Drop(Vec<u64>),
     /// All are lost that come at these times, counted from the beginning.
     Blackhole(Range<Duration>),
+    /// All are lost for a while, again and again; it begins with the time when none are.
+    Blackouts {
+        /// How long they pass.
+        on: Duration,
+        /// How long they are lost.
+        off: Duration,
+    },
+    /// This share (0 to 1) is lost, but no more than so many in a row.
+    LossInRuns {
+        /// How many.
+        share: f64,
+        /// The most in a row.
+        longest: u32,
+    },
+    /// Of this share (0 to 1) one byte is changed, but no more than so many in a row.
+    CorruptInRuns {
+        /// How many.
+        share: f64,
+        /// The most in a row.
+        longest: u32,
+    },
+    /// Those that come at these times and are larger than this are lost: bytes, with 28 of IP and UDP headers.
+    Narrow {
+        /// When, counted from the beginning.
+        times: Range<Duration>,
+        /// The largest that pass.
+        mtu: usize,
+    },
 }
 
 impl Node {
@@ -64,8 +92,12 @@ impl Node {
 pub struct LinkStats {
     /// Entered it.
     pub sent: u64,
+    /// Bytes in those that entered it.
+    pub sent_bytes: u64,
     /// Came out at the end, copies included.
     pub delivered: u64,
+    /// Bytes in those that came out.
+    pub delivered_bytes: u64,
     /// Were lost by chance or on purpose.
     pub lost: u64,
     /// Found a queue full.
@@ -106,22 +138,27 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) stats: LinkStats,
-    nodes: Vec<(Node, Wire)>,
+    nodes: Vec<(Node, Memory)>,
 }
 
-/// What a bottleneck remembers: when each datagram that has not left yet will have.
+/// What a node remembers.
 #[derive(Debug, Default)]
-struct Wire(VecDeque<Duration>);
+struct Memory {
+    /// A bottleneck: when each datagram that has not left yet will have.
+    wire: VecDeque<Duration>,
+    /// How many in a row were hit.
+    run: u32,
+}
 
 impl Link {
     pub(super) fn new(nodes: Vec<Node>) -> Self {
-        let nodes = nodes.into_iter().map(|node| (node, Wire::default())).collect();
+        let nodes = nodes.into_iter().map(|node| (node, Memory::default())).collect();
         Self { stats: LinkStats::default(), nodes }
     }
 
     /// Lets a datagram pass the `at`-th node; `None` if there are no more nodes.
     pub(super) fn pass(&mut self, now: Duration, at: usize, passing: Passing) -> Option<Step> {
-        let (node, wire) = self.nodes.get_mut(at)?;
+        let (node, memory) = self.nodes.get_mut(at)?;
         let Passing { index, fate, len, ect } = passing;
         let stats = &mut self.stats;
         Some(match node {
@@ -129,6 +166,21 @@ impl Link {
             Node::Loss(share) if fate.hits(at, *share) => lost(stats),
             Node::Drop(indices) if indices.contains(&index) => lost(stats),
             Node::Blackhole(times) if times.contains(&now) => lost(stats),
+            Node::Blackouts { on, off }
+                if now.as_nanos() % (*on + *off).as_nanos().max(1) >= on.as_nanos() =>
+            {
+                lost(stats)
+            }
+            Node::Narrow { times, mtu } if len + OVERHEAD > *mtu && times.contains(&now) => lost(stats),
+            Node::LossInRuns { share, longest } if memory.hits(fate.hits(at, *share), *longest) => {
+                lost(stats)
+            }
+            Node::CorruptInRuns { share, longest }
+                if memory.hits(len > 0 && fate.hits(at, *share), *longest) =>
+            {
+                stats.corrupted += 1;
+                Step::Corrupted(fate.below(at, len))
+            }
             Node::Corrupt(share) if len > 0 && fate.hits(at, *share) => {
                 stats.corrupted += 1;
                 Step::Corrupted(fate.below(at, len))
@@ -147,7 +199,7 @@ impl Link {
                 Step::Twice(*after)
             }
             Node::Bottleneck { bytes_per_second, queue } => {
-                let Some(left) = wire.pass(now, len, *bytes_per_second, *queue) else {
+                let Some(left) = memory.pass(now, len, *bytes_per_second, *queue) else {
                     stats.overflowed += 1;
                     return Some(Step::Drop);
                 };
@@ -156,6 +208,10 @@ impl Link {
             Node::Loss(_)
             | Node::Drop(_)
             | Node::Blackhole(_)
+            | Node::Blackouts { .. }
+            | Node::Narrow { .. }
+            | Node::LossInRuns { .. }
+            | Node::CorruptInRuns { .. }
             | Node::Corrupt(_)
             | Node::Mark(_)
             | Node::Reorder { .. }
@@ -169,18 +225,25 @@ fn lost(stats: &mut LinkStats) -> Step {
     Step::Drop
 }
 
-impl Wire {
+impl Memory {
+    /// Whether chance hits once more, after so many in a row.
+    fn hits(&mut self, chance: bool, longest: u32) -> bool {
+        let hits = chance && self.run < longest;
+        self.run = if hits { self.run + 1 } else { 0 };
+        hits
+    }
+
     /// When the datagram will have left; `None` if it finds the queue full.
     fn pass(&mut self, now: Duration, len: usize, bytes_per_second: u64, queue: usize) -> Option<Duration> {
-        while self.0.front().is_some_and(|left| *left <= now) {
-            self.0.pop_front();
+        while self.wire.front().is_some_and(|left| *left <= now) {
+            self.wire.pop_front();
         }
-        if self.0.len() > queue {
+        if self.wire.len() > queue {
             return None;
         }
         let nanos = (len + OVERHEAD) as u64 * 1_000_000_000 / bytes_per_second.max(1);
-        let left = self.0.back().map_or(now, |last| *last) + Duration::from_nanos(nanos);
-        self.0.push_back(left);
+        let left = self.wire.back().map_or(now, |last| *last) + Duration::from_nanos(nanos);
+        self.wire.push_back(left);
         Some(left)
     }
 }

@@ -29,10 +29,30 @@ pub struct Network {
     start: Instant,
     now: Duration,
     links: Vec<(SocketAddr, SocketAddr, Link)>,
+    nats: Vec<Nat>,
     on_their_way: BinaryHeap<Reverse<OnItsWay>>,
     /// Orders what happens at the same time.
     sequence: u64,
     unroutable: u64,
+}
+
+/// A translator of addresses in front of a host: others see the host at another address, which changes.
+#[derive(Debug)]
+struct Nat {
+    inside: SocketAddr,
+    /// From when on the host has which address outside, ascending.
+    outside: Vec<(Duration, SocketAddr)>,
+}
+
+impl Nat {
+    fn outside(&self, now: Duration) -> SocketAddr {
+        let mut begun = self.outside.iter().rev().filter(|(from, _)| *from <= now);
+        begun.next().map_or(self.inside, |(_, address)| *address)
+    }
+
+    fn has_had(&self, address: SocketAddr) -> bool {
+        self.outside.iter().any(|(_, outside)| *outside == address)
+    }
 }
 
 /// A datagram that will be at a node of a link.
@@ -55,6 +75,7 @@ impl Network {
             start,
             now: Duration::ZERO,
             links: Vec::new(),
+            nats: Vec::new(),
             on_their_way: BinaryHeap::new(),
             sequence: 0,
             unroutable: 0,
@@ -70,6 +91,12 @@ impl Network {
     pub fn link_both(&mut self, one: SocketAddr, other: SocketAddr, nodes: &[Node]) {
         self.link(one, other, nodes.to_vec());
         self.link(other, one, nodes.to_vec());
+    }
+
+    /// Puts a NAT in front of a host: from each of these times on, ascending, others see it at that address, and no
+    /// longer reach it at the one before. Links are laid between the hosts' own addresses.
+    pub fn nat(&mut self, inside: SocketAddr, outside: Vec<(Duration, SocketAddr)>) {
+        self.nats.push(Nat { inside, outside });
     }
 
     /// The time.
@@ -102,14 +129,25 @@ impl Network {
     }
 
     /// Puts a datagram on its link, now.
-    pub fn send(&mut self, datagram: Datagram) {
+    pub fn send(&mut self, mut datagram: Datagram) {
+        if let Some(nat) = self.nats.iter().find(|nat| nat.has_had(datagram.to)) {
+            if nat.outside(self.now) != datagram.to {
+                self.unroutable += 1;
+                return;
+            }
+            datagram.to = nat.inside;
+        }
         let Some((index, _)) = self.find(datagram.from, datagram.to) else {
             self.unroutable += 1;
             return;
         };
+        if let Some(nat) = self.nats.iter().find(|nat| nat.inside == datagram.from) {
+            datagram.from = nat.outside(self.now);
+        }
         let stats = &mut self.links[index].2.stats;
         let position = stats.sent;
         stats.sent += 1;
+        stats.sent_bytes += datagram.payload.len() as u64;
         let fate = Fate::new(self.seed, index, position);
         let ect = matches!(datagram.ecn, Some(Ecn::Ect0 | Ecn::Ect1));
         let passing = Passing { index: position, fate, len: datagram.payload.len(), ect };
@@ -168,6 +206,7 @@ impl Network {
             }
             None => {
                 nodes.stats.delivered += 1;
+                nodes.stats.delivered_bytes += datagram.payload.len() as u64;
                 return Some(datagram);
             }
         }

@@ -130,7 +130,17 @@ fn chosen_datagrams_are_dropped() {
     let mut network = network(1, vec![Node::Drop(vec![0, 2])]);
     let numbers: Vec<_> = arrivals(&mut network, 4, ms(1)).into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, [1, 3]);
-    assert_eq!(stats(&network), LinkStats { sent: 4, delivered: 2, lost: 2, ..LinkStats::default() });
+    assert_eq!(
+        stats(&network),
+        LinkStats {
+            sent: 4,
+            sent_bytes: 4 * 972,
+            delivered: 2,
+            delivered_bytes: 2 * 972,
+            lost: 2,
+            ..LinkStats::default()
+        }
+    );
 }
 
 #[test]
@@ -249,4 +259,52 @@ fn an_end_without_success_is_told_apart() {
     };
     assert!(at <= ms(4000));
     assert!(matches!(play(&[], u32::MAX, ms(10_000), u32::MAX), End::Livelock(at) if at == ms(0)));
+}
+
+#[test]
+fn blackouts_come_again() {
+    let mut network = network(1, vec![Node::Blackouts { on: ms(5), off: ms(2) }]);
+    let arrived: Vec<u64> = arrivals(&mut network, 16, ms(1)).into_iter().map(|(_, at)| at).collect();
+    assert_eq!(arrived, [0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 14, 15]);
+}
+
+#[test]
+fn runs_of_loss_are_no_longer_than_they_may_be() {
+    let mut network = network(1, vec![Node::LossInRuns { share: 0.9, longest: 3 }]);
+    let arrived: Vec<u32> =
+        arrivals(&mut network, 2000, ms(1)).into_iter().map(|(number, _)| number).collect();
+    let longest = arrived.windows(2).map(|pair| pair[1] - pair[0] - 1).max();
+    assert_eq!(longest, Some(3));
+    let mut network = self::network(1, vec![Node::CorruptInRuns { share: 1.0, longest: 3 }]);
+    assert_eq!(arrivals(&mut network, 100, ms(1)).len(), 100);
+    assert_eq!(stats(&network).corrupted, 75);
+}
+
+#[test]
+fn a_narrow_link_drops_what_is_larger() {
+    let mut network = network(1, vec![Node::Narrow { times: ms(2)..ms(4), mtu: 999 }]);
+    let arrived: Vec<u64> = arrivals(&mut network, 6, ms(1)).into_iter().map(|(_, at)| at).collect();
+    assert_eq!(arrived, [0, 1, 4, 5]);
+    let mut network = self::network(1, vec![Node::Narrow { times: ms(0)..ms(100), mtu: 1000 }]);
+    assert_eq!(arrivals(&mut network, 6, ms(1)).len(), 6);
+    assert_eq!(stats(&network).delivered_bytes, 6 * 972);
+}
+
+#[test]
+fn a_nat_shows_a_host_at_an_address_that_changes() {
+    let mut network = network(1, vec![Node::Delay(ms(1))]);
+    network.link(address(2), address(1), vec![Node::Delay(ms(1))]);
+    let outside = [address(7), address(8)];
+    network.nat(address(1), vec![(ms(0), outside[0]), (ms(10), outside[1])]);
+    let from = |to| Datagram { from: address(2), to, ecn: None, payload: vec![2; 10] };
+    for current in 0..2 {
+        network.send(datagram(1, 10));
+        let until = network.now() + ms(10);
+        assert_eq!(network.advance(until).unwrap().from, outside[current]);
+        outside.iter().for_each(|to| network.send(from(*to)));
+        let arrived = network.advance(until).unwrap();
+        assert_eq!((arrived.from, arrived.to), (address(2), address(1)));
+        assert!(network.advance(until).is_none(), "the other address leads nowhere");
+        assert_eq!(network.unroutable(), current as u64 + 1);
+    }
 }

@@ -163,7 +163,7 @@ fn room_in_the_window_bounds_a_probe() {
 #[test]
 fn on_loopback_the_bound_is_another() {
     let loopback = [127, 0, 0, 1];
-    assert_eq!(discovery(loopback, config()).next_probe(epoch(), u64::MAX), Some(65_507));
+    assert_eq!(discovery(loopback, config()).next_probe(epoch(), u64::MAX), Some(65_488));
     let bounded = config().loopback_mtu_upper_bound(9000);
     assert_eq!(discovery(loopback, bounded).next_probe(epoch(), u64::MAX), Some(9000));
     let off = config().mtu_upper_bound(None);

@@ -37,6 +37,8 @@ pub(super) struct Behaviour {
     pub(super) coarse_timers: bool,
     /// Asks clients to come again with a token.
     pub(super) retry: bool,
+    /// The certificate does not fit into what a server may send before it has validated the client's address.
+    pub(super) large_certificate: bool,
 }
 
 /// A client with its connection, or a server with all of its.
@@ -104,7 +106,7 @@ impl Host {
             versions: &ClientVersions::default(),
             path: tuple(server),
             server_name: "localhost",
-            tls: &tls::client(),
+            tls: &tls::client(host.behaviour.large_certificate),
             resumption: &ClientResumption::default(),
             config: Arc::new(host.behaviour.config.clone()),
             endpoint: &host.shared,
@@ -160,7 +162,7 @@ impl Host {
         let args = ServerArgs {
             versions: &ServerVersions::default(),
             preferred_address: None,
-            tls: &tls::server(),
+            tls: &tls::server(self.behaviour.large_certificate),
             resumption: &ServerResumption::default(),
             config: Arc::new(self.behaviour.config.clone()),
             endpoint: &self.shared,

@@ -2,6 +2,7 @@
 
 mod app;
 mod host;
+mod interop;
 mod referee;
 mod scenario;
 mod tls;

@@ -48,8 +48,12 @@ pub(super) struct Summary {
     pub(super) packets_sent: u64,
     pub(super) packets_lost: u64,
     pub(super) probe_timeouts: u64,
+    pub(super) congestion_events: u64,
     pub(super) congestion_window: u64,
     pub(super) rtt: Duration,
+    pub(super) mtu: usize,
+    pub(super) mtu_probes_lost: u64,
+    pub(super) mtu_black_holes: u64,
     pub(super) key_updates: u64,
     pub(super) authentication_failures: u64,
 }
@@ -60,8 +64,12 @@ impl From<ConnectionStats> for Summary {
             packets_sent: stats.packets_sent,
             packets_lost: stats.packets_lost,
             probe_timeouts: stats.probe_timeouts,
+            congestion_events: stats.congestion_events,
             congestion_window: stats.congestion_window,
             rtt: stats.rtt,
+            mtu: stats.mtu,
+            mtu_probes_lost: stats.mtu_probes_lost,
+            mtu_black_holes: stats.mtu_black_holes,
             key_updates: stats.key_updates,
             authentication_failures: stats.authentication_failures,
         }
@@ -76,7 +84,8 @@ impl Scenario {
             .max_idle_timeout(Some(Duration::from_secs(120)))
             .build()
             .unwrap();
-        let behaviour = Behaviour { config, segments: 10, coarse_timers: false, retry: false };
+        let behaviour =
+            Behaviour { config, segments: 10, coarse_timers: false, retry: false, large_certificate: false };
         Self {
             seed,
             links: [nodes.to_vec(), nodes.to_vec()],
@@ -240,7 +249,13 @@ fn random_behaviour(rng: &mut Rng, mut config: TransportConfig) -> Behaviour {
         config.initial_mtu = 1452;
     }
     let segments = [1, 10, 64][rng.below(3) as usize];
-    Behaviour { config, segments, coarse_timers: one_in(rng, 2), retry: one_in(rng, 4) }
+    Behaviour {
+        config,
+        segments,
+        coarse_timers: one_in(rng, 2),
+        retry: one_in(rng, 4),
+        large_certificate: false,
+    }
 }
 
 /// Tells the seed if the run panics, wherever that may be.

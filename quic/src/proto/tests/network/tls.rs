@@ -17,24 +17,27 @@ fn key() -> Vec<u8> {
     [&PREFIX[..], &[0x42; 32]].concat()
 }
 
-fn certificate() -> CertificateDer<'static> {
-    static CERTIFICATE: OnceLock<CertificateDer<'static>> = OnceLock::new();
+/// One for `localhost`; a large one names many more.
+fn certificate(large: bool) -> CertificateDer<'static> {
+    static CERTIFICATES: [OnceLock<CertificateDer<'static>>; 2] = [const { OnceLock::new() }; 2];
     let make = || {
         let key = KeyPair::try_from(&key()[..]).unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        let more = (0..if large { 250 } else { 0 }).map(|n| format!("host-{n:04}.example"));
+        let mut params =
+            CertificateParams::new(more.chain(["localhost".into()]).collect::<Vec<_>>()).unwrap();
         params.serial_number = Some(SerialNumber::from(1));
         params.self_signed(&key).unwrap().der().clone()
     };
-    CERTIFICATE.get_or_init(make).clone()
+    CERTIFICATES[usize::from(large)].get_or_init(make).clone()
 }
 
-pub(super) fn client() -> RustlsClient {
+pub(super) fn client(large: bool) -> RustlsClient {
     let mut roots = RootCertStore::empty();
-    roots.add(certificate()).unwrap();
+    roots.add(certificate(large)).unwrap();
     RustlsClient::with_roots(roots, ALPN).unwrap()
 }
 
-pub(super) fn server() -> RustlsServer {
+pub(super) fn server(large: bool) -> RustlsServer {
     let key = PrivatePkcs8KeyDer::from(key()).into();
-    RustlsServer::with_single_cert(vec![certificate()], key, ALPN).unwrap()
+    RustlsServer::with_single_cert(vec![certificate(large)], key, ALPN).unwrap()
 }
