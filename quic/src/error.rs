@@ -205,7 +205,7 @@ pub enum KeyUpdateError {
     Closed,
 }
 
-/// Why a connection cannot try to move to another address of this end.
+/// Why a connection does not move to another address of this end.
 #[derive(Debug, Copy, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MigrateError {
@@ -221,6 +221,15 @@ pub enum MigrateError {
     /// The server said that it does not support that (RFC 9000 §18.2).
     #[error("the server disables migration")]
     DisabledByPeer,
+    /// The server did not answer there; the connection goes on where it was.
+    #[error("the server cannot be reached from there")]
+    Unreachable,
+    /// The application wanted to move elsewhere before this was settled.
+    #[error("given up for another move")]
+    Superseded,
+    /// The system has no such socket to give.
+    #[error("no socket ({0})")]
+    Socket(std::io::ErrorKind),
     /// The server left no unused connection ID, and none may be used from two addresses (RFC 9000 §9.5). It may send
     /// more.
     #[error("no unused connection ID of the server is left")]

@@ -145,7 +145,9 @@ impl Endpoint {
     /// lost but what the system drops; the old one is closed when what was under way has had time to arrive, after 1 s.
     ///
     /// A client does so when its network has changed. Its servers see a new address, and follow it once they have
-    /// checked it (RFC 9000 §9). A server's address must stay the same, because clients do not follow it.
+    /// checked it (RFC 9000 §9); connections whose handshake is under way do not survive it, and those that have moved to
+    /// a socket of their own ([`Connection::migrate`](crate::Connection::migrate)) stay there. A server's address must
+    /// stay the same, because clients do not follow it.
     ///
     /// # Errors
     /// If the system has no such address, or it is in use: then nothing has changed.

@@ -12,7 +12,7 @@ mod wait;
 
 pub use bi_stream::BiStream;
 pub use connecting::Connecting;
-pub use connection::{Connection, ConnectionStats};
+pub use connection::{Connection, ConnectionStats, PathChanges};
 pub use endpoint::{Endpoint, EndpointBuilder, EndpointStats, IncomingConnections};
 pub use incoming::{Incoming, RetryError};
 pub use recv_stream::RecvStream;
@@ -25,6 +25,7 @@ const _: () = {
     shared::<Incoming>();
     shared::<Connecting>();
     shared::<Connection>();
+    shared::<PathChanges>();
     shared::<BiStream>();
     shared::<SendStream>();
     shared::<RecvStream>();

@@ -23,6 +23,7 @@ pub use crate::crypto::tls::{
     ClientResumption, ClientTls, MemorySessionStore, ServerResumption, ServerTls, Session, SessionKey,
     SessionStore, StoredSession, TlsConfigError,
 };
+pub use crate::packet::PreferredAddress;
 pub use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
 pub use rustls::server::StoresServerSessions;
 

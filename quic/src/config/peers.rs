@@ -12,6 +12,7 @@ use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
 use crate::crypto::tls::{
     ClientResumption, ClientTls, ServerResumption, ServerTls, SessionStore, TlsConfigError,
 };
+use crate::packet::PreferredAddress;
 
 /// How an endpoint opens connections.
 #[derive(Debug, Clone)]
@@ -94,6 +95,7 @@ pub struct ServerConfig {
     pub(crate) retry: RetryPolicy,
     pub(crate) retry_token_lifetime: Duration,
     pub(crate) resumption: ServerResumption,
+    pub(crate) preferred_address: Option<PreferredAddress>,
 }
 
 impl ServerConfig {
@@ -106,6 +108,7 @@ impl ServerConfig {
             retry: RetryPolicy::default(),
             retry_token_lifetime: Duration::from_secs(15),
             resumption: ServerResumption::default(),
+            preferred_address: None,
         }
     }
 
@@ -150,6 +153,18 @@ impl ServerConfig {
     #[must_use]
     pub fn versions(mut self, versions: ServerVersions) -> Self {
         self.versions = versions;
+        self
+    }
+
+    /// Where clients are asked to continue once the handshake is done (RFC 9000 §9.6): an address of this server alone, for
+    /// example, where that of the handshake is shared by many.
+    ///
+    /// The endpoint must receive what is sent there: on a further socket (`Endpoint::add_socket`), or because its own is
+    /// bound to all addresses and this is one of them. Clients see this address; behind a NAT it is not that of the
+    /// socket. Ignored where connection IDs are empty.
+    #[must_use]
+    pub fn preferred_address(mut self, address: impl Into<Option<PreferredAddress>>) -> Self {
+        self.preferred_address = address.into();
         self
     }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::ending::Ending;
+use super::moving::Moves;
 use super::shared::chunks::Chunks;
 use super::shared::stream::Stream;
 use super::timer::Timer;
@@ -31,6 +32,8 @@ pub struct ConnectionTask {
     pub(super) processed: usize,
     /// The most that the application may have under way, bytes.
     pub(super) send_budget: u64,
+    /// The sockets that it has moved to, or tries to.
+    pub(super) moves: Moves,
     /// The application waits until all finished streams are delivered.
     pub(super) draining: bool,
     /// The application was told that the connection is over.
@@ -62,6 +65,7 @@ impl ConnectionTask {
             arrived: VecDeque::new(),
             processed: 0,
             send_budget,
+            moves: Moves::default(),
             draining: false,
             over: false,
             scratch: Scratch::default(),
@@ -76,7 +80,7 @@ impl ConnectionTask {
             resumption: &config.resumption,
             config: config.transport.clone(),
             endpoint: &ending.endpoint.core,
-            preferred_address: None,
+            preferred_address: config.preferred_address,
             rng: ending.endpoint.fork_rng(),
         };
         match proto::Connection::server(super::now(), incoming, args) {

@@ -36,7 +36,7 @@ const SPOKEN: [u32; 2] = [VERSION_1, VERSION_2];
 /// How often errors are forgiven that switched segmentation offload off.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long a socket that another has replaced goes on receiving: what is under way arrives within a round trip.
+/// How long a socket that is replaced, or not used any more, goes on receiving: what is under way arrives within a round trip.
 const LEAVING: Duration = Duration::from_secs(1);
 
 /// Free receive buffers of a socket that are kept.
@@ -65,8 +65,9 @@ pub struct EndpointTask {
 enum Role {
     /// The one that is there as long as the endpoint.
     Main,
-    /// One more, with what tells its task that it is no longer in the table.
-    Further(Arc<Signal>),
+    /// One more. The signal says that it is no longer in the table, or not used; in the latter case it still receives until
+    /// then.
+    Further(Arc<Signal>, Option<Instant>),
     /// Another has taken its place; what was under way is received until then.
     Leaving(Instant),
 }
@@ -79,7 +80,7 @@ impl EndpointTask {
 
     /// Serves one more socket.
     pub fn further(endpoint: Arc<Endpoint>, added: Added, socket: Arc<dyn Socket>) -> Self {
-        Self::new(endpoint, Role::Further(added.signal), added.id, socket)
+        Self::new(endpoint, Role::Further(added.signal, None), added.id, socket)
     }
 
     fn new(endpoint: Arc<Endpoint>, role: Role, id: SocketId, socket: Arc<dyn Socket>) -> Self {
@@ -103,7 +104,7 @@ impl EndpointTask {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.role {
             Role::Main => self.endpoint.signal.clear(cx.waker()),
-            Role::Further(signal) => signal.clear(cx.waker()),
+            Role::Further(signal, _) => signal.clear(cx.waker()),
             Role::Leaving(_) => {}
         }
         if self.generation != self.endpoint.sockets.generation() && self.look_for_changes().is_break() {
@@ -136,15 +137,14 @@ impl EndpointTask {
             self.socket.recover();
             self.recover_at = now + RECOVERY_INTERVAL;
         }
-        let next = match self.role {
+        let next = match &self.role {
             Role::Main => self.endpoint.routes.expire(now),
-            Role::Further(_) => None,
-            Role::Leaving(until) => Some(until),
+            Role::Further(_, until) => *until,
+            Role::Leaving(until) => Some(*until),
         };
-        let done = match self.role {
+        let done = match &self.role {
             Role::Main => self.endpoint.is_done(),
-            Role::Further(_) => false,
-            Role::Leaving(until) => until <= now,
+            Role::Further(..) | Role::Leaving(_) => next.is_some_and(|until| until <= now),
         };
         if done {
             return Poll::Ready(());
@@ -162,6 +162,11 @@ impl EndpointTask {
             return ControlFlow::Continue(());
         }
         let Some(socket) = self.endpoint.sockets.get(self.id) else { return ControlFlow::Break(()) };
+        if let Role::Further(_, until) = &mut self.role
+            && self.endpoint.sockets.is_left(self.id)
+        {
+            until.get_or_insert_with(|| super::now() + LEAVING);
+        }
         if !Arc::ptr_eq(&socket, &self.socket) {
             let before = std::mem::replace(&mut self.socket, socket);
             self.unreachable = self.socket.clone().unreachable();
@@ -356,7 +361,7 @@ impl Drop for EndpointTask {
     fn drop(&mut self) {
         match self.role {
             Role::Main => self.endpoint.on_task_lost(),
-            Role::Further(_) => self.endpoint.sockets.remove(self.id),
+            Role::Further(..) => self.endpoint.sockets.remove(self.id),
             Role::Leaving(_) => {}
         }
     }

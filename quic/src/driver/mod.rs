@@ -48,6 +48,7 @@ pub mod connection_task;
 pub mod ending;
 pub mod endpoint_task;
 pub mod inbox;
+mod moving;
 mod pump;
 pub mod routes;
 pub mod shared;

@@ -167,6 +167,8 @@ impl ConnectionTask {
             open_blocked,
             drain,
             unreachable,
+            rebound,
+            migrate,
             exports,
             key_updates,
             #[cfg(test)]
@@ -198,6 +200,12 @@ impl ConnectionTask {
         }
         for answer in key_updates {
             let _ = answer.send(self.connection.update_keys(now));
+        }
+        if rebound {
+            self.on_rebound(now);
+        }
+        if let Some(migrate) = migrate {
+            self.migrate(now, migrate);
         }
         self.draining |= drain;
         if let Some(kind) = unreachable {
@@ -290,8 +298,8 @@ impl ConnectionTask {
                 });
             }
             Event::HandshakeConfirmed => shared.advance(|progress| progress.confirmed = true),
-            // Every turn publishes the path in use.
-            Event::PathChanged(_) | Event::MigrationFailed(_) => {}
+            Event::PathChanged(path) => self.on_path_changed(path),
+            Event::MigrationFailed(path) => self.on_migration_failed(path),
             Event::Stream(event) => self.on_stream_event(event),
             Event::Closed(error) => {
                 self.over = true;
@@ -378,7 +386,7 @@ impl ConnectionTask {
     }
 
     /// Publishes what handles may ask for.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let stats = self.connection.stats();
         let floor = send_pool::FLOOR.min(self.send_budget);
         let limit = (2 * stats.congestion_window).clamp(floor, self.send_budget);

@@ -1,6 +1,5 @@
 //! What a connection can tell, and what can be changed about it.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,18 +25,6 @@ impl Connection {
     #[must_use]
     pub fn stable_id(&self) -> u64 {
         self.shared.stable_id
-    }
-
-    /// The peer's address.
-    #[must_use]
-    pub fn remote_address(&self) -> SocketAddr {
-        self.shared.snapshot().path.remote
-    }
-
-    /// Our own address, where the system tells it.
-    #[must_use]
-    pub fn local_ip(&self) -> Option<IpAddr> {
-        self.shared.snapshot().path.local_ip
     }
 
     /// The smoothed round-trip time.

@@ -20,7 +20,8 @@ use crate::config::TransportConfig;
 use crate::crypto::tls::{ExportError, HandshakeData};
 use crate::driver::inbox::Inbox;
 use crate::driver::lock;
-use crate::error::{ConnectionError, KeyUpdateError};
+use crate::error::{ConnectionError, KeyUpdateError, MigrateError};
+use crate::net::SocketSource;
 use crate::packet::{Dir, FourTuple, Side, StreamId};
 use crate::wire::VarInt;
 
@@ -78,6 +79,10 @@ pub struct Commands {
     pub drain: bool,
     /// The system says that the peer cannot be reached.
     pub unreachable: Option<io::ErrorKind>,
+    /// Another socket has taken the place of the endpoint's main one.
+    pub rebound: bool,
+    /// Move to another socket.
+    pub migrate: Option<Migrate>,
     /// Key material to export.
     pub exports: Vec<Export>,
     /// Who wants a key update, and waits for the answer.
@@ -85,6 +90,15 @@ pub struct Commands {
     /// Panic, to see what that does to others.
     #[cfg(test)]
     pub panic: bool,
+}
+
+/// A wish to move to another socket. A later one takes its place; then nobody answers.
+#[derive(Debug)]
+pub struct Migrate {
+    /// Where to.
+    pub socket: SocketSource,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<(), MigrateError>>,
 }
 
 /// A request for key material.
@@ -113,6 +127,8 @@ pub struct Progress {
     pub confirmed: bool,
     /// All finished streams were delivered, when the application asked.
     pub drained: bool,
+    /// How often the path has changed.
+    pub path_changes: u64,
     waiters: Waiters,
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::accepted::Accepted;
 use super::connection::{Connection, ConnectionRef};
 use super::signal::Signal;
-use super::sockets::Sockets;
+use super::sockets::{SocketUse, Sockets};
 use super::waiters::Waiters;
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::crypto::{ResetKey, TokenKey};
@@ -160,9 +160,22 @@ impl Endpoint {
     pub fn add_socket(self: &Arc<Self>, source: SocketSource) -> io::Result<SocketAddr> {
         let socket = source.open(Self::udp_options(&self.config))?;
         let addr = socket.local_addr()?;
-        let added = self.sockets.add(socket.clone())?;
+        let added = self.sockets.add(socket.clone(), true)?;
         self.spawn(EndpointTask::further(self.clone(), added, socket));
         Ok(addr)
+    }
+
+    /// Receives from one more socket as long as a connection uses it.
+    ///
+    /// # Errors
+    /// The system's, or when there are too many.
+    pub fn lend_socket(self: &Arc<Self>, source: SocketSource) -> io::Result<(SocketUse, SocketAddr)> {
+        let socket = source.open(Self::udp_options(&self.config))?;
+        let addr = socket.local_addr()?;
+        let added = self.sockets.add(socket.clone(), false)?;
+        let lent = self.sockets.hold(added.id);
+        self.spawn(EndpointTask::further(self.clone(), added, socket));
+        Ok((lent, addr))
     }
 
     /// Puts another socket in the place of the main one.
@@ -175,7 +188,7 @@ impl Endpoint {
         self.signal.set();
         let connections: Vec<_> = lock(&self.registry).connections.values().cloned().collect();
         for connection in connections {
-            connection.inbox.signal.set();
+            connection.command(|commands| commands.rebound = true);
         }
         Ok(())
     }

@@ -26,6 +26,8 @@ struct Entry {
     socket: Arc<dyn Socket>,
     /// Wakes the task that receives from it; the main socket's task has the endpoint's signal.
     signal: Arc<Signal>,
+    /// Connections that moved here; `None` for a socket that stays.
+    users: Option<usize>,
 }
 
 /// A socket that was added.
@@ -43,7 +45,7 @@ impl Sockets {
 
     /// A table of one socket.
     pub fn new(main: Arc<dyn Socket>) -> Self {
-        let entry = Entry { socket: main, signal: Arc::default() };
+        let entry = Entry { socket: main, signal: Arc::default(), users: None };
         Self { generation: AtomicU32::new(0), table: Mutex::new(vec![Some(entry)]) }
     }
 
@@ -65,13 +67,14 @@ impl Sockets {
         self.get(Self::MAIN).ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 
-    /// Enters a socket.
+    /// Enters a socket: one that stays, or one for a connection, which goes with its last [`SocketUse`].
     ///
     /// # Errors
     /// When there are as many as can be told apart, or the endpoint is no more.
-    pub fn add(&self, socket: Arc<dyn Socket>) -> io::Result<Added> {
+    pub fn add(&self, socket: Arc<dyn Socket>, stays: bool) -> io::Result<Added> {
         let signal = Arc::<Signal>::default();
-        let entry = Some(Entry { socket, signal: signal.clone() });
+        let users = if stays { None } else { Some(0) };
+        let entry = Some(Entry { socket, signal: signal.clone(), users });
         let mut table = lock(&self.table);
         if table.is_empty() {
             return Err(io::ErrorKind::NotConnected.into());
@@ -100,6 +103,39 @@ impl Sockets {
             std::mem::replace(&mut entry.socket, socket)
         };
         Ok(())
+    }
+
+    /// Keeps a socket open.
+    pub fn hold(self: &Arc<Self>, id: SocketId) -> SocketUse {
+        if let Some(Some(users)) = lock(&self.table)
+            .get_mut(usize::from(id.0))
+            .and_then(Option::as_mut)
+            .map(|entry| entry.users.as_mut())
+        {
+            *users += 1;
+        }
+        SocketUse { sockets: self.clone(), id }
+    }
+
+    fn release(&self, id: SocketId) {
+        let signal = {
+            let mut table = lock(&self.table);
+            let Some(entry) = table.get_mut(usize::from(id.0)).and_then(Option::as_mut) else { return };
+            let Some(users) = &mut entry.users else { return };
+            *users -= 1;
+            if *users > 0 {
+                return;
+            }
+            self.generation.fetch_add(1, Ordering::Release);
+            entry.signal.clone()
+        };
+        signal.set();
+    }
+
+    /// True for a socket that no connection uses any more and that is not to stay.
+    pub fn is_left(&self, id: SocketId) -> bool {
+        let table = lock(&self.table);
+        table.get(usize::from(id.0)).and_then(Option::as_ref).is_none_or(|entry| entry.users == Some(0))
     }
 
     /// Takes a socket out: its task has ended.
@@ -138,6 +174,20 @@ impl Sockets {
     }
 }
 
+/// A connection uses a socket. It is closed some time after the last of them is dropped.
+#[derive(Debug)]
+pub struct SocketUse {
+    sockets: Arc<Sockets>,
+    /// Which one.
+    pub id: SocketId,
+}
+
+impl Drop for SocketUse {
+    fn drop(&mut self) {
+        self.sockets.release(self.id);
+    }
+}
+
 impl fmt::Debug for Sockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Sockets").field(&lock(&self.table)).finish()
@@ -149,6 +199,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use super::*;
+    use crate::driver::testing::CountingWaker;
     use crate::net::{RecvMeta, SocketFuture, Transmit};
     use crate::packet::Buffer;
 
@@ -181,7 +232,7 @@ mod tests {
     fn sockets(addrs: &[&'static str]) -> Sockets {
         let sockets = Sockets::new(Arc::new(At(addrs[0])));
         for addr in &addrs[1..] {
-            sockets.add(Arc::new(At(addr))).unwrap();
+            sockets.add(Arc::new(At(addr)), true).unwrap();
         }
         sockets
     }
@@ -204,19 +255,37 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_is_left_with_its_last_user() {
+        let sockets = Arc::new(sockets(&["127.0.0.1:1", "127.0.0.1:2"]));
+        let added = sockets.add(Arc::new(At("127.0.0.1:3")), false).unwrap();
+        let (waker, count) = CountingWaker::pair();
+        let first = sockets.hold(added.id);
+        let (second, stays) = (sockets.hold(added.id), sockets.hold(SocketId(1)));
+        added.signal.clear(&waker);
+        drop((first, stays));
+        assert!(!sockets.is_left(added.id) && !sockets.is_left(SocketId(1)));
+        drop(second);
+        assert!(sockets.is_left(added.id) && count.wakes() == 1);
+        assert!(sockets.get(added.id).is_some(), "what was under way is still received and answered");
+        sockets.remove(added.id);
+        assert!(sockets.is_left(added.id));
+        drop(sockets.hold(added.id));
+    }
+
+    #[test]
     fn sockets_come_and_go() {
         let sockets = sockets(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
         let before = sockets.generation();
         sockets.remove(SocketId(1));
         assert!(sockets.get(SocketId(1)).is_none() && sockets.generation() != before);
-        let added = sockets.add(Arc::new(At("127.0.0.1:4"))).unwrap();
+        let added = sockets.add(Arc::new(At("127.0.0.1:4")), true).unwrap();
         assert_eq!(added.id, SocketId(1));
         assert_eq!(sockets.get(SocketId(1)).unwrap().local_addr().unwrap().port(), 4);
         sockets.replace_main(Arc::new(At("127.0.0.1:5"))).unwrap();
         assert_eq!(sockets.local_addr().unwrap().port(), 5);
         sockets.close();
         assert!(sockets.get(SocketId(2)).is_none() && sockets.local_addr().is_err());
-        assert!(sockets.add(Arc::new(At("127.0.0.1:4"))).is_err());
+        assert!(sockets.add(Arc::new(At("127.0.0.1:4")), true).is_err());
         assert!(sockets.replace_main(Arc::new(At("127.0.0.1:4"))).is_err());
     }
 }

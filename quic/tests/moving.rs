@@ -1,0 +1,191 @@
+//! Connections change their sockets and addresses, over loopback.
+
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use common::{Pair, configs, in_time, localhost, pattern};
+use gannet::config::{PreferredAddress, TransportConfig};
+use gannet::error::MigrateError;
+use gannet::{Connection, Endpoint};
+
+const HALF: usize = 2_500_000;
+
+/// Sends `2 * HALF` bytes; `turn` is done in the middle, when the receiver has had a part of the first half.
+async fn transfer<F: Future>(from: &Connection, to: &Connection, turn: F) -> F::Output {
+    let data = pattern(2 * HALF);
+    let (half, told) = tokio::sync::oneshot::channel();
+    let sending = async {
+        let mut send = from.open_uni().await.unwrap();
+        let turn = async {
+            told.await.unwrap();
+            turn.await
+        };
+        let write = async {
+            send.write_all(&data).await.unwrap();
+            send.finish().await.unwrap();
+        };
+        tokio::join!(turn, write).0
+    };
+    let receiving = async {
+        let mut recv = to.accept_uni().await.unwrap();
+        let mut received = Vec::with_capacity(data.len());
+        let mut half = Some(half);
+        while let Some(chunk) = recv.read_chunk(64 << 10).await.unwrap() {
+            received.extend_from_slice(&chunk);
+            if received.len() > HALF / 2
+                && let Some(half) = half.take()
+            {
+                half.send(()).unwrap();
+            }
+        }
+        assert!(received == data);
+    };
+    in_time(async { tokio::join!(sending, receiving) }).await.0
+}
+
+async fn free(addr: SocketAddr) {
+    in_time(async {
+        while UdpSocket::bind(addr).is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+/// The peer hears of it sooner or later, from a packet.
+async fn moved_to(connection: &Connection, remote: SocketAddr) {
+    let mut changes = connection.path_changes();
+    in_time(async {
+        while connection.remote_address() != remote {
+            changes.changed().await.unwrap();
+        }
+    })
+    .await;
+}
+
+async fn confirmed(pair: &Pair) -> (Connection, Connection) {
+    let (client, server) = pair.connect().await;
+    in_time(client.handshake_confirmed()).await.unwrap();
+    (client, server)
+}
+
+#[tokio::test]
+async fn a_client_is_rebound_in_the_middle_of_a_transfer() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = confirmed(&pair).await;
+    let (idle, idle_server) = confirmed(&pair).await;
+    let old = pair.client.local_addr().unwrap();
+    let rebind = async { pair.client.rebind(localhost()).unwrap() };
+    transfer(&client, &server, rebind).await;
+    let new = pair.client.local_addr().unwrap();
+    assert_ne!(new, old);
+    assert_eq!(server.remote_address(), new);
+    // One that had nothing to say has said where it is.
+    moved_to(&idle_server, new).await;
+    let rebind = async { pair.client.rebind(localhost()).unwrap() };
+    transfer(&server, &client, rebind).await;
+    assert_eq!(server.remote_address(), pair.client.local_addr().unwrap());
+    free(old).await;
+    free(new).await;
+    assert_eq!(idle.close_reason(), None);
+    let _new_connection = confirmed(&pair).await;
+}
+
+#[tokio::test]
+async fn a_client_moves_to_another_address() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = confirmed(&pair).await;
+    let (stays, stays_server) = confirmed(&pair).await;
+    let old = pair.client.local_addr().unwrap();
+    let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
+    let first = socket.local_addr().unwrap();
+    let (mut here, mut there) = (client.path_changes(), server.path_changes());
+    let migrate = async { client.migrate(socket).await.unwrap() };
+    transfer(&client, &server, migrate).await;
+    in_time(async { tokio::join!(here.changed(), there.changed()) }).await.1.unwrap();
+    assert_eq!(client.local_ip(), Some(first.ip()));
+    assert_eq!((server.remote_address(), stays_server.remote_address()), (first, old));
+
+    // And on: the socket that it leaves is closed, that of the endpoint is not.
+    let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 3), 0)).unwrap();
+    let second = socket.local_addr().unwrap();
+    let migrate = async { client.migrate(socket).await.unwrap() };
+    transfer(&server, &client, migrate).await;
+    moved_to(&server, second).await;
+    assert_eq!(client.local_ip(), Some(second.ip()));
+    free(first).await;
+    assert!(UdpSocket::bind(second).is_err() && UdpSocket::bind(old).is_err());
+    transfer(&stays, &stays_server, async {}).await;
+    assert_eq!(pair.client.local_addr().unwrap(), old);
+
+    // With the connection its socket goes.
+    client.close(0_u8.into(), b"");
+    free(second).await;
+}
+
+#[tokio::test]
+async fn a_move_that_leads_nowhere_leaves_the_connection_where_it_was() {
+    let pair = Pair::with(TransportConfig::builder().initial_rtt(Duration::from_millis(20)).build().unwrap());
+    let (client, server) = confirmed(&pair).await;
+    let old = pair.client.local_addr().unwrap();
+    // IPv6 loopback does not lead to an IPv4 address.
+    let Ok(socket) = UdpSocket::bind("[::1]:0") else { return };
+    let nowhere = socket.local_addr().unwrap();
+    let attempt = async { client.migrate(socket).await };
+    let outcome = transfer(&client, &server, attempt).await;
+    assert_eq!(outcome, Err(MigrateError::Unreachable));
+    assert_eq!((server.remote_address(), client.local_ip()), (old, None));
+    free(nowhere).await;
+
+    assert_eq!(in_time(server.migrate(localhost())).await, Err(MigrateError::Server));
+    let taken = in_time(client.migrate(old)).await;
+    assert_eq!(taken, Err(MigrateError::Socket(std::io::ErrorKind::AddrInUse)));
+    client.close(0_u8.into(), b"");
+    assert_eq!(in_time(client.migrate(localhost())).await, Err(MigrateError::Closed));
+}
+
+#[tokio::test]
+async fn the_last_of_two_moves_counts() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = confirmed(&pair).await;
+    let socket = UdpSocket::bind(localhost()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    let (first, second) =
+        in_time(async { tokio::join!(client.migrate(localhost()), client.migrate(socket)) }).await;
+    assert_eq!((first, second), (Err(MigrateError::Superseded), Ok(())));
+    moved_to(&server, addr).await;
+    transfer(&client, &server, async {}).await;
+}
+
+// covers: R9000-9.6.1-01 R9000-9.6.1-02
+#[tokio::test]
+async fn a_server_asks_to_be_reached_on_another_port() {
+    let (client_config, server_config) = configs(TransportConfig::default());
+    let server = Endpoint::server(server_config.clone(), localhost()).unwrap();
+    let SocketAddr::V4(preferred) = server.add_socket(localhost()).unwrap() else { panic!() };
+    let client = Endpoint::client(localhost()).unwrap();
+    client.set_client_config(client_config.clone());
+    let wanted = PreferredAddress { v4: Some(preferred), v6: None };
+    server.set_server_config(server_config.preferred_address(wanted));
+    let pair = Pair { client, server };
+    let (client, server) = confirmed(&pair).await;
+    moved_to(&client, preferred.into()).await;
+    transfer(&client, &server, async {}).await;
+    transfer(&server, &client, async {}).await;
+    assert_eq!(server.remote_address(), pair.client.local_addr().unwrap());
+
+    // It can move as well, and be rebound.
+    client.migrate(localhost()).await.unwrap();
+    transfer(&client, &server, async {}).await;
+    assert_eq!(client.remote_address(), preferred.into());
+    assert_ne!(server.remote_address(), pair.client.local_addr().unwrap());
+
+    // Who does not want to, stays.
+    let stay = TransportConfig::builder().use_preferred_address(false).build().unwrap();
+    pair.client.set_client_config(client_config.transport(stay));
+    let (client, server) = confirmed(&pair).await;
+    transfer(&client, &server, async {}).await;
+    assert_eq!(client.remote_address(), pair.addr());
+}
