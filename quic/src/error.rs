@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::crypto::tls::TlsConfigError;
+use crate::crypto::tls::{TlsConfigError, alert};
 pub use crate::packet::{TransportError, TransportErrorCode};
 use crate::wire::VarInt;
 
@@ -85,13 +85,20 @@ impl ConnectionError {
         }
     }
 
-    /// The TLS alert that ended the handshake, if one did (RFC 8446 §6).
+    /// The TLS alert that ended the handshake, if one did (RFC 8446 §6), whichever end sent it; for example 120 where
+    /// there was no common application protocol, and 116 where a client did not show the certificate it needs.
     #[must_use]
     pub fn tls_alert(&self) -> Option<u8> {
         match self {
             Self::Transport { error, .. } => error.code.tls_alert(),
             _ => None,
         }
+    }
+
+    /// The name of that alert in the registry of TLS, for example `no_application_protocol`.
+    #[must_use]
+    pub fn tls_alert_name(&self) -> Option<&'static str> {
+        self.tls_alert().and_then(alert::name)
     }
 
     fn kind(&self) -> io::ErrorKind {
@@ -111,45 +118,11 @@ impl ConnectionError {
 
 /// The error with the meaning of its TLS alert, where it carries one. Our own reasons tell that already.
 fn describe(by: ClosedBy, error: &TransportError) -> String {
-    match (by, error.code.tls_alert().and_then(alert_name)) {
+    match (by, error.code.tls_alert().and_then(alert::name)) {
         (ClosedBy::Local, _) => format!("closed for an error: {error}"),
         (ClosedBy::Peer, Some(name)) => format!("closed by the peer: {error} (TLS alert {name})"),
         (ClosedBy::Peer, None) => format!("closed by the peer: {error}"),
     }
-}
-
-/// Names of the alerts of TLS 1.3 (RFC 8446 §6).
-fn alert_name(alert: u8) -> Option<&'static str> {
-    Some(match alert {
-        0 => "close_notify",
-        10 => "unexpected_message",
-        20 => "bad_record_mac",
-        22 => "record_overflow",
-        40 => "handshake_failure",
-        42 => "bad_certificate",
-        43 => "unsupported_certificate",
-        44 => "certificate_revoked",
-        45 => "certificate_expired",
-        46 => "certificate_unknown",
-        47 => "illegal_parameter",
-        48 => "unknown_ca",
-        49 => "access_denied",
-        50 => "decode_error",
-        51 => "decrypt_error",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        86 => "inappropriate_fallback",
-        90 => "user_canceled",
-        109 => "missing_extension",
-        110 => "unsupported_extension",
-        112 => "unrecognized_name",
-        113 => "bad_certificate_status_response",
-        115 => "unknown_psk_identity",
-        116 => "certificate_required",
-        120 => "no_application_protocol",
-        _ => return None,
-    })
 }
 
 /// Why no attempt at a connection was made.

@@ -7,18 +7,27 @@
 //! | [`EndpointConfig`] | connection IDs, admission, buffers | all connections of a socket |
 
 mod connection_id;
+#[cfg(feature = "dev-cert")]
+mod dev_cert;
 mod endpoint;
 mod peers;
 mod transport;
 mod versions;
 
 pub use connection_id::{ConnectionIdGenerator, RandomConnectionIds};
+#[cfg(feature = "dev-cert")]
+pub use dev_cert::{DevCertificate, DevCertificateError};
 pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
 pub use peers::{ClientConfig, RetryPolicy, ServerConfig};
 pub use transport::{TransportConfig, TransportConfigBuilder};
 pub use versions::{ClientVersions, ServerVersions, Version};
 
-pub use crate::crypto::tls::rustls::{RustlsClient, RustlsServer, default_provider};
+#[cfg(feature = "aws-lc-rs")]
+pub use crate::crypto::tls::rustls::aws_lc_rs_provider;
+pub use crate::crypto::tls::rustls::{
+    CertificatePin, DangerousClientBuilder, InvalidPin, RustlsClient, RustlsClientBuilder, RustlsServer,
+    RustlsServerBuilder, default_provider,
+};
 pub use crate::crypto::tls::{
     ClientResumption, ClientTls, MemorySessionStore, ServerResumption, ServerTls, Session, SessionKey,
     SessionStore, StoredSession, TlsConfigError,

@@ -42,6 +42,26 @@ impl ClientConfig {
         RustlsClient::with_roots(roots, alpn).map(Self::new)
     }
 
+    /// Trusts the certification authorities that Mozilla trusts, as of the release of the crate `webpki-roots`; shows no
+    /// certificate, and speaks the application protocols `alpn`, best first.
+    ///
+    /// # Errors
+    /// If `alpn` is empty.
+    #[cfg(feature = "webpki-roots")]
+    pub fn with_webpki_roots(alpn: &[&[u8]]) -> Result<Self, TlsConfigError> {
+        RustlsClient::with_webpki_roots(alpn).map(Self::new)
+    }
+
+    /// Trusts whom the operating system trusts, shows no certificate, and speaks the application protocols `alpn`, best
+    /// first.
+    ///
+    /// # Errors
+    /// If `alpn` is empty, or the system's certificates cannot be had.
+    #[cfg(feature = "platform-verifier")]
+    pub fn with_platform_verifier(alpn: &[&[u8]]) -> Result<Self, TlsConfigError> {
+        RustlsClient::with_platform_verifier(alpn).map(Self::new)
+    }
+
     /// Replaces the transport's settings.
     #[must_use]
     pub fn transport(mut self, transport: impl Into<Arc<TransportConfig>>) -> Self {

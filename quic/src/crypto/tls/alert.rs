@@ -4,10 +4,10 @@ use std::fmt::Display;
 
 use crate::packet::{TransportError, TransportErrorCode};
 
-/// The name of an alert in the TLS registry.
+/// The name of an alert in the TLS registry; `None` if it is not there.
 #[must_use]
-pub(crate) fn name(alert: u8) -> &'static str {
-    match alert {
+pub(crate) fn name(alert: u8) -> Option<&'static str> {
+    Some(match alert {
         0 => "close_notify",
         10 => "unexpected_message",
         20 => "bad_record_mac",
@@ -38,11 +38,14 @@ pub(crate) fn name(alert: u8) -> &'static str {
         117 => "general_error",
         120 => "no_application_protocol",
         121 => "ech_required",
-        _ => "unknown alert",
-    }
+        _ => return None,
+    })
 }
 
 /// The error that closes a connection with an alert.
 pub(crate) fn error(alert: u8, why: impl Display) -> TransportError {
-    TransportError::new(TransportErrorCode::crypto(alert), format!("{}: {why}", name(alert)))
+    TransportError::new(
+        TransportErrorCode::crypto(alert),
+        format!("{}: {why}", name(alert).unwrap_or("unknown alert")),
+    )
 }

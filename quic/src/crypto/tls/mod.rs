@@ -89,6 +89,9 @@ pub struct HandshakeData {
     pub cipher_suite: CipherSuite,
     /// The handshake went on from an earlier connection, without certificates (RFC 9001 §4.5).
     pub resumed: bool,
+    /// How keys were agreed on: the number of the group in the TLS registry, for example 0x001d for X25519 and 0x11ec
+    /// for X25519MLKEM768.
+    pub key_exchange_group: u16,
 }
 
 /// Makes the TLS sessions of clients.
@@ -148,6 +151,15 @@ pub enum TlsConfigError {
     /// QUIC needs an agreement on the application protocol (RFC 9001 §8.1).
     #[error("no application protocol (ALPN) is configured")]
     NoApplicationProtocol,
+    /// Names of application protocols have 1 to 255 bytes (RFC 7301 §3.1); this one has so many.
+    #[error("an application protocol (ALPN) has {0} bytes instead of 1 to 255")]
+    InvalidApplicationProtocol(usize),
+    /// There is neither an authority nor a pin to tell whom to trust.
+    #[error("nothing tells whom to trust")]
+    NothingTrusted,
+    /// A server without a certificate.
+    #[error("no certificate is configured")]
+    NoCertificate,
     /// Neither a DNS name nor an IP address.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     InvalidServerName(String),

@@ -10,4 +10,5 @@ mod mtu;
 mod network;
 mod pair;
 mod resumption;
+mod tls;
 mod versions;

@@ -10,7 +10,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig, Version};
-use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
+use crate::crypto::tls::rustls::{RustlsClient, RustlsClientBuilder, RustlsServer, RustlsServerBuilder};
 use crate::crypto::tls::{
     ClientResumption, ClientTls, ExportError, HandshakeData, KeyChange, ServerResumption, ServerTls, Session,
     TlsConfigError,
@@ -41,6 +41,9 @@ pub struct Peer {
     pub inbox: VecDeque<(Instant, Vec<u8>)>,
 }
 
+/// Another value in place of one.
+pub type Change<T> = fn(T) -> T;
+
 /// What a pair is made with.
 pub struct Setup {
     pub client: TransportConfig,
@@ -51,6 +54,8 @@ pub struct Setup {
     pub preferred_address: Option<PreferredAddress>,
     /// Further names in the certificate, to make it large.
     pub more_names: usize,
+    /// What is special about the TLS of both ends.
+    pub tls: (Change<RustlsClientBuilder>, Change<RustlsServerBuilder>),
     /// What becomes of the transport parameters that each end encodes.
     pub client_params: fn(Vec<u8>) -> Vec<u8>,
     pub server_params: fn(Vec<u8>) -> Vec<u8>,
@@ -70,6 +75,7 @@ impl Default for Setup {
             retry: false,
             preferred_address: None,
             more_names: 0,
+            tls: (|client| client, |server| server),
             client_params: |params| params,
             server_params: |params| params,
             versions: (
@@ -118,9 +124,11 @@ impl Tls {
         roots.add(cert.der().clone()).unwrap();
         let chain = vec![cert.der().clone()];
         let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let client = RustlsClient::builder().roots(roots).alpn(&setup.alpn[..1]);
+        let server = RustlsServer::builder().cert(chain, private).alpn(&setup.alpn[1..]);
         Self {
-            client: RustlsClient::with_roots(roots, &setup.alpn[..1]).unwrap(),
-            server: RustlsServer::with_single_cert(chain, private, &setup.alpn[1..]).unwrap(),
+            client: (setup.tls.0)(client).build().unwrap(),
+            server: (setup.tls.1)(server).build().unwrap(),
             client_sessions: ClientResumption::default(),
             server_sessions: ServerResumption::default(),
         }

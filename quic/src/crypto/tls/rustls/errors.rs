@@ -16,6 +16,10 @@ pub(super) fn transport_error(error: &Error, sent: Option<AlertDescription>) -> 
         Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
             AlertDescription::NoApplicationProtocol
         }
+        // No certificate for the name that was asked for (RFC 6066 §3).
+        Error::General(_) if sent == Some(AlertDescription::AccessDenied) => {
+            AlertDescription::UnrecognisedName
+        }
         _ => sent.unwrap_or_else(|| alert_for(error)),
     };
     alert::error(alert.into(), error)

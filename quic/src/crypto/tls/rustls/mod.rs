@@ -10,6 +10,9 @@
 //! | `key_log` | catches the secrets |
 //! | `completed` | what a server keeps when the handshake is complete |
 //! | `tickets` | session tickets, on their way to where they are kept, and back |
+//! | `client_builder`, `server_builder` | step by step to a configuration |
+//! | `pins`, `certificate_hashes` | certificates known beforehand |
+//! | `provider` | the algorithms of aws-lc-rs |
 //! | `errors` | what rustls complains about, as the error that closes the connection |
 
 use std::sync::Arc;
@@ -18,7 +21,6 @@ use ::rustls::client::Resumption;
 use ::rustls::crypto::{CryptoProvider, ring};
 use ::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use ::rustls::quic::{ClientConnection, ServerConnection, Version};
-use ::rustls::server::ServerSessionMemoryCache;
 use ::rustls::{ClientConfig, Error, RootCertStore, ServerConfig, version::TLS13};
 
 use self::key_log::SecretCatcher;
@@ -27,18 +29,27 @@ use self::tickets::{ClientTickets, KeyExchangeHints, SealedTickets, ServerTicket
 use super::{ClientResumption, ClientTls, ServerResumption, ServerTls, Session, SessionKey, TlsConfigError};
 use crate::packet::VERSION_2;
 
+mod certificate_hashes;
+mod client_builder;
 mod completed;
 mod errors;
 mod key_log;
 mod message;
+mod pins;
+#[cfg(feature = "aws-lc-rs")]
+mod provider;
+mod server_builder;
 mod session;
 mod tickets;
 
 #[cfg(test)]
 mod tests;
 
-/// Sessions that a server remembers unless told otherwise; a connection takes two, a few hundred bytes each.
-const SERVER_SESSIONS: usize = 4096;
+pub use client_builder::{DangerousClientBuilder, RustlsClientBuilder};
+pub use pins::{CertificatePin, InvalidPin};
+#[cfg(feature = "aws-lc-rs")]
+pub use provider::aws_lc_rs_provider;
+pub use server_builder::RustlsServerBuilder;
 
 /// ring's algorithms with AES-128-GCM first: it is the fastest where the CPU has AES instructions.
 #[must_use]
@@ -157,13 +168,7 @@ impl RustlsServer {
         key: PrivateKeyDer<'static>,
         alpn: &[&[u8]],
     ) -> Result<Self, TlsConfigError> {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(&[&TLS13])?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS);
-        Self::new(config)
+        Self::builder().alpn(alpn).cert(chain, key).build()
     }
 }
 
@@ -211,6 +216,9 @@ fn check(provider: &CryptoProvider, alpn: &[Vec<u8>]) -> Result<(), TlsConfigErr
     }
     if alpn.is_empty() {
         return Err(TlsConfigError::NoApplicationProtocol);
+    }
+    if let Some(name) = alpn.iter().find(|name| name.is_empty() || name.len() > 255) {
+        return Err(TlsConfigError::InvalidApplicationProtocol(name.len()));
     }
     Ok(())
 }

@@ -319,6 +319,7 @@ impl Session for RustlsSession {
             server_name,
             cipher_suite: self.suite()?,
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            key_exchange_group: tls.negotiated_key_exchange_group()?.name().into(),
         })
     }
 

@@ -9,6 +9,9 @@ use crate::crypto::tls::{HandshakeData, KeyChange};
 use crate::crypto::{CipherSuite, DirectionKeys, Keys, OneRttSecrets, PacketKey};
 use crate::packet::{Level, TransportError, TransportErrorCode, VERSION_1};
 
+#[cfg(feature = "aws-lc-rs")]
+mod aws_lc_rs;
+mod builders;
 mod handshake;
 mod refused;
 mod resumption;

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use ::rustls::server::StoresServerSessions;
+use ::rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 
 use super::*;
 use crate::crypto::tls::{SessionKey, SessionStore, StoredSession};
