@@ -230,7 +230,11 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// Whether the peer is told that it may clear the QUIC bit (RFC 9287). Default on.
+    /// Whether the peer is told that it may clear the QUIC bit, and the bit is cleared at random once the peer has said the
+    /// same (RFC 9287). Default on.
+    ///
+    /// With it the second bit of a packet does not tell QUIC from other protocols any more: switch it off where they share
+    /// a port.
     pub fn grease_quic_bit(mut self, on: bool) -> Self {
         self.0.grease_quic_bit = on;
         self

@@ -60,6 +60,11 @@ impl ClientVersions {
     pub(crate) fn first_flight(&self) -> Version {
         self.first
     }
+
+    /// The best of the versions that a server offers.
+    pub(crate) fn best_of(&self, offered: &[u32]) -> Option<Version> {
+        self.preferred.iter().copied().find(|version| offered.contains(&version.as_u32()))
+    }
 }
 
 impl Default for ClientVersions {
@@ -108,13 +113,13 @@ impl ServerVersions {
     }
 
     /// The numbers that a client may begin with.
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "used by the driver"))]
+    #[cfg_attr(not(any(feature = "tokio", test)), expect(dead_code, reason = "used by the driver"))]
     pub(crate) fn acceptable(&self) -> impl Iterator<Item = u32> {
         self.acceptable.iter().map(|version| version.as_u32())
     }
 
     /// The numbers in Version Negotiation packets.
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "used by the driver"))]
+    #[cfg_attr(not(any(feature = "tokio", test)), expect(dead_code, reason = "used by the driver"))]
     pub(crate) fn offer(&self) -> impl Iterator<Item = u32> {
         self.offered.iter().map(|version| version.as_u32())
     }

@@ -22,7 +22,9 @@ use crate::net::{RecvMeta, Socket, SocketFuture, Unreachable};
 use crate::packet::{
     Buffer, BufferPool, Burst, ConnectionId, FourTuple, ResetToken, Rng, SocketId, VERSION_1, VERSION_2,
 };
-use crate::proto::endpoint::{Class, Incoming, Rejected, classify, stateless_reset, version_negotiation};
+use crate::proto::endpoint::{
+    Class, Incoming, Rejected, classify, has_quic_bit, stateless_reset, version_negotiation,
+};
 
 /// Buffers filled by one system call.
 const SLOTS: usize = 32;
@@ -294,6 +296,10 @@ impl EndpointTask {
         let Some(config) = self.endpoint.server() else {
             return Counters::count(&self.endpoint.counters.unknown);
         };
+        if !config.transport.grease_quic_bit && !has_quic_bit(burst.buffer.as_ref()) {
+            // Nobody was told that it means nothing (RFC 9000 §17.2).
+            return Counters::count(&self.endpoint.counters.malformed);
+        }
         let acceptable: Vec<u32> = config.versions.acceptable().collect();
         let cid_len = self.endpoint.core.connection_ids.len();
         if let Class::UnsupportedVersion { dcid, scid, .. } =

@@ -32,7 +32,7 @@ use bytes::Bytes;
 
 pub use connection::{ClientArgs, Connection, ConnectionStats, EndpointShared, ServerArgs};
 pub use endpoint::{
-    Class, Incoming, Rejected, classify, refuse, retry, stateless_reset, version_negotiation,
+    Class, Incoming, Rejected, classify, has_quic_bit, refuse, retry, stateless_reset, version_negotiation,
 };
 pub use streams::{RecvChunk, StreamEvent, Streams};
 pub use transmit::FrameCounts;

@@ -220,7 +220,7 @@ impl Endpoint {
             versions: &config.versions,
             path,
             server_name,
-            tls: &*config.tls,
+            tls: &config.tls,
             resumption: &config.resumption,
             config: config.transport.clone(),
             endpoint: &self.core,

@@ -7,7 +7,7 @@ use super::handshake::Handshake;
 use super::idle::Idle;
 use super::key_ring::KeyRing;
 use super::lifecycle::Lifecycle;
-use super::negotiation::Negotiation;
+use super::negotiation::{Negotiation, Restart};
 use super::pending::Pending;
 use super::{Connection, ConnectionStats, Outbox};
 use crate::config::{ClientVersions, ConnectionIdGenerator, ServerVersions, TransportConfig};
@@ -46,7 +46,7 @@ pub struct ClientArgs<'a> {
     /// Whom the certificate must name.
     pub server_name: &'a str,
     /// Makes the TLS session.
-    pub tls: &'a dyn ClientTls,
+    pub tls: &'a Arc<dyn ClientTls>,
     /// Where sessions of earlier connections are.
     pub resumption: &'a ClientResumption,
     /// Windows, limits, timers.
@@ -84,11 +84,12 @@ impl Connection {
     pub fn client(now: Instant, args: ClientArgs<'_>) -> Result<Self, TlsConfigError> {
         let ClientArgs { versions, path, server_name, tls, resumption, config, endpoint, mut rng } = args;
         let scid = endpoint.connection_ids.generate(&mut rng);
-        let bytes: [u8; INITIAL_DCID_LEN] = rng.array();
-        let dcid = ConnectionId::try_from(&bytes[..]).unwrap_or_default();
+        let dcid = random_dcid(&mut rng);
         // Sessions are of a version (RFC 9369 §5): a server that is known in one is met in it.
         let resumable = |version: &u32| tls.resumable(*version, server_name, resumption);
-        let negotiation = Negotiation::client(versions.clone(), resumable);
+        let restart =
+            Restart { tls: tls.clone(), server_name: server_name.to_owned(), resumption: resumption.clone() };
+        let negotiation = Negotiation::client(versions.clone(), resumable, restart);
         let version = negotiation.original;
         let mut params = local_params(&config, scid);
         params.version_information = Some(negotiation.information(version, &mut rng));
@@ -227,6 +228,12 @@ impl Connection {
     }
 }
 
+/// The destination of a client's first Initial.
+pub(super) fn random_dcid(rng: &mut Rng) -> ConnectionId {
+    let bytes: [u8; INITIAL_DCID_LEN] = rng.array();
+    ConnectionId::try_from(&bytes[..]).unwrap_or_default()
+}
+
 struct NewConnection {
     side: Side,
     version: u32,
@@ -253,7 +260,7 @@ fn stream_limits(config: &TransportConfig) -> StreamLimits {
 }
 
 /// The transport parameters that both roles send.
-fn local_params(config: &TransportConfig, scid: ConnectionId) -> TransportParameters {
+pub(super) fn local_params(config: &TransportConfig, scid: ConnectionId) -> TransportParameters {
     TransportParameters {
         max_idle_timeout: config.max_idle_timeout,
         initial_max_data: config.receive_window,

@@ -104,6 +104,16 @@ impl Handshake {
         self.session.change_version(version, params);
     }
 
+    /// A client begins anew, with Initials to this ID.
+    pub fn restart(&mut self, session: Box<dyn Session>, original_dcid: ConnectionId) {
+        self.session = session;
+        self.original_dcid = original_dcid;
+        // A token is good for the version that it was given in (RFC 9369 §5).
+        self.token = Bytes::new();
+        (self.send, self.recv) = Default::default();
+        self.write_level = Level::Initial;
+    }
+
     /// The versions that the client can be taken to, none if it does not say; `None` while its ClientHello is incomplete.
     pub fn versions_of_client(&self) -> Option<Vec<u32>> {
         let [initial, ..] = &self.recv;
@@ -126,6 +136,11 @@ impl Handshake {
     /// How long the peer may hold back acknowledgments of application data.
     pub fn peer_max_ack_delay(&self) -> Duration {
         self.peer_params.as_ref().map_or(Duration::from_millis(25), |params| params.max_ack_delay)
+    }
+
+    /// The peer takes packets whose QUIC bit is 0, and we know it from this connection.
+    pub fn peer_greases_quic_bit(&self) -> bool {
+        self.peer_params.as_ref().is_some_and(|params| params.grease_quic_bit)
     }
 
     /// The factor of the delays in the peer's ACK frames of a space.
@@ -207,7 +222,7 @@ impl Connection {
         if !self.handshake.negotiation.settled {
             match self.side {
                 // Servers send TLS messages in the version that they chose (RFC 9369 §4.1).
-                Side::Client => self.handshake.negotiation.settled = true,
+                Side::Client => self.handshake.negotiation.settle(),
                 Side::Server => self.choose_version(),
             }
             if !self.handshake.negotiation.settled {

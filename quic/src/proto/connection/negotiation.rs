@@ -2,13 +2,22 @@
 //!
 //! A server chooses when it knows the whole ClientHello, before TLS reads it. Until then it answers in the version that the
 //! client began with. A client learns of the choice from the first packet in another version that opens.
+//!
+//! A server that cannot read the first flight says so with Version Negotiation: then the client begins anew, once, in
+//! another version. Nothing protects that packet; what it did is held against what the server says in the handshake.
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::Connection;
+use super::construct::{local_params, random_dcid};
 use super::handshake::Handshake;
 use crate::config::{ClientVersions, ServerVersions};
+use crate::crypto::tls::{ClientResumption, ClientTls};
 use crate::crypto::{Keys, initial_keys};
 use crate::packet::{
-    Level, Rng, Side, TransportError, TransportErrorCode as Code, Version, reserved_version,
+    Level, Rng, Side, SpaceId, TransportError, TransportErrorCode as Code, VERSION_1, Version,
+    reserved_version,
 };
 use crate::wire::transport_parameters::{TransportParameters, VersionInformation};
 
@@ -19,12 +28,18 @@ pub struct Negotiation {
     pub original: u32,
     /// The version in use stays as it is.
     pub settled: bool,
+    /// A Version Negotiation packet made the client begin with `original`.
+    restarted: bool,
     role: Role,
 }
 
 #[derive(Debug)]
 enum Role {
-    Client(ClientVersions),
+    Client {
+        versions: ClientVersions,
+        /// Until the server has answered.
+        restart: Option<Box<Restart>>,
+    },
     Server {
         versions: ServerVersions,
         /// What is to be sent, but for the version.
@@ -32,35 +47,58 @@ enum Role {
     },
 }
 
+/// What it takes to begin a handshake in another version.
+#[derive(Debug)]
+pub struct Restart {
+    pub tls: Arc<dyn ClientTls>,
+    pub server_name: String,
+    pub resumption: ClientResumption,
+}
+
 impl Negotiation {
     /// Of a client. It begins with the best version that `is_known` from earlier connections, if there is one.
-    pub fn client(versions: ClientVersions, is_known: impl Fn(&u32) -> bool) -> Self {
+    pub fn client(versions: ClientVersions, is_known: impl Fn(&u32) -> bool, restart: Restart) -> Self {
         let known = versions.preferred().iter().map(|version| version.as_u32()).find(is_known);
         let original = known.unwrap_or(versions.first_flight().as_u32());
-        Self { original, settled: false, role: Role::Client(versions) }
+        // There is nothing to turn to with one version.
+        let restart = (versions.preferred().len() > 1).then(|| Box::new(restart));
+        Self { original, settled: false, restarted: false, role: Role::Client { versions, restart } }
     }
 
     /// Of a server whose client began with `original`.
     pub fn server(original: u32, versions: ServerVersions, params: TransportParameters) -> Self {
         let params = Some(Box::new(params));
-        Self { original, settled: false, role: Role::Server { versions, params } }
+        Self { original, settled: false, restarted: false, role: Role::Server { versions, params } }
     }
 
-    /// What we tell the peer when `chosen` is in use, with a version among it that nobody speaks.
+    /// Nothing changes the version any more.
+    pub fn settle(&mut self) {
+        self.settled = true;
+        if let Role::Client { restart, .. } = &mut self.role {
+            *restart = None;
+        }
+    }
+
+    /// What we tell the peer when `chosen` is in use, with a version among it that nobody speaks. A server that has
+    /// deployed none says nothing else.
     pub fn information(&self, chosen: u32, rng: &mut Rng) -> VersionInformation {
         let mut available: Vec<u32> = match &self.role {
-            Role::Client(versions) => versions.preferred().iter().map(|version| version.as_u32()).collect(),
+            Role::Client { versions, .. } => {
+                versions.preferred().iter().map(|version| version.as_u32()).collect()
+            }
             Role::Server { versions, .. } => versions.deployment().collect(),
         };
-        let at = rng.below(available.len() as u64 + 1);
-        available.insert(usize::try_from(at).unwrap_or_default(), reserved_version(rng));
+        if !available.is_empty() {
+            let at = rng.below(available.len() as u64 + 1);
+            available.insert(usize::try_from(at).unwrap_or_default(), reserved_version(rng));
+        }
         VersionInformation { chosen, available }
     }
 
     /// True if the server may take our first flight to this version.
     fn offers(&self, version: u32) -> bool {
         match (&self.role, Version::from_u32(self.original), Version::from_u32(version)) {
-            (Role::Client(versions), Some(original), Some(version)) => {
+            (Role::Client { versions, .. }, Some(original), Some(version)) => {
                 versions.preferred().contains(&version) && original.is_compatible_with(version)
             }
             _ => false,
@@ -77,14 +115,27 @@ impl Negotiation {
             (Role::Server { .. }, Some(theirs)) if theirs.chosen != self.original => {
                 error("the client did not begin with the version that it names")
             }
-            (Role::Client(_), Some(theirs)) if theirs.chosen != version => {
+            (Role::Client { .. }, Some(theirs)) if theirs.chosen != version => {
                 error("the server names another version than it uses")
             }
-            (Role::Client(_), None) if version != self.original => {
+            (Role::Client { .. }, None) if version != self.original => {
                 error("the server changed the version and does not say so")
             }
+            (Role::Client { versions, .. }, theirs) if self.restarted => match theirs {
+                Some(theirs) if self.would_restart(versions, theirs, version) => Ok(()),
+                // Who speaks version 1 alone need not know of RFC 9368 (§8).
+                None if version == VERSION_1 => Ok(()),
+                _ => error("the server did not send that Version Negotiation"),
+            },
             _ => Ok(()),
         }
+    }
+
+    /// Whether the client would have made the same attempt, had the Version Negotiation listed what the server says now.
+    fn would_restart(&self, versions: &ClientVersions, theirs: &VersionInformation, version: u32) -> bool {
+        let offered: Vec<u32> = theirs.available.iter().copied().chain([version]).collect();
+        let attempt = versions.best_of(&offered).map(Version::as_u32);
+        !theirs.available.is_empty() && attempt == Some(self.original)
     }
 }
 
@@ -118,8 +169,58 @@ impl Connection {
     pub(in crate::proto) fn follow_version(&mut self, version: u32, keys: Keys) {
         self.version = version;
         self.keys.initial = Some(keys);
-        self.handshake.negotiation.settled = true;
+        self.handshake.negotiation.settle();
         self.handshake.change_version(version, None);
+    }
+
+    /// The server speaks none of the version that we began with, but others: begins anew with the best of them, once. The
+    /// answer is false if there is none.
+    pub(in crate::proto) fn restart(&mut self, now: Instant, offered: &[u32]) -> bool {
+        let negotiation = &mut self.handshake.negotiation;
+        let Role::Client { versions, restart } = &mut negotiation.role else { return false };
+        let (Some(version), Some(Restart { tls, server_name, resumption })) =
+            (versions.best_of(offered).map(Version::as_u32), restart.take().map(|restart| *restart))
+        else {
+            return false;
+        };
+        negotiation.original = version;
+        negotiation.restarted = true;
+        let encoded = self.client_params(version);
+        let session = match tls.start(version, &server_name, encoded, &resumption) {
+            Ok(session) => session,
+            Err(error) => {
+                let reason = format!("TLS: {error}");
+                self.fail(now, TransportError::new(Code::INTERNAL_ERROR, reason));
+                return true;
+            }
+        };
+        // As after a Retry: what was sent is gone, and says nothing about congestion.
+        let [initial, ..] = &mut self.spaces;
+        self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);
+        self.run_fates(SpaceId::Initial);
+        let dcid = random_dcid(&mut self.rng);
+        self.set_handshake_cid(dcid);
+        self.version = version;
+        self.handshake.restart(session, dcid);
+        self.keys.initial = Some(self.initial_keys_of(version));
+        if let Err(error) = self.pump_tls(now) {
+            self.fail(now, error);
+        }
+        true
+    }
+
+    /// A client's transport parameters, encoded, for an attempt in this version.
+    fn client_params(&mut self, version: u32) -> Vec<u8> {
+        let mut params = local_params(&self.config, self.local_cids.initial());
+        params.version_information = Some(self.handshake.negotiation.information(version, &mut self.rng));
+        let mut encoded = Vec::new();
+        params.encode(Side::Client, &mut self.rng, &mut encoded);
+        encoded
+    }
+
+    /// True if this connection began anew after Version Negotiation.
+    pub(in crate::proto) fn is_restarted(&self) -> bool {
+        self.handshake.negotiation.restarted
     }
 
     /// Chooses the version, if the whole ClientHello is there. What the client says in it TLS reads afterwards.

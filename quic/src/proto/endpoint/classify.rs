@@ -34,6 +34,8 @@ pub enum Class {
 }
 
 /// Classifies a datagram; short headers carry connection IDs of `cid_len` bytes, and we speak `versions`.
+///
+/// The QUIC bit is left to [`has_quic_bit`], and to the connection.
 #[must_use]
 pub fn classify(datagram: &[u8], cid_len: usize, versions: &[u32]) -> Class {
     match header::parse_greased(datagram, cid_len) {
@@ -59,6 +61,13 @@ pub fn classify(datagram: &[u8], cid_len: usize, versions: &[u32]) -> Class {
         }
         Err(_) => Class::Drop,
     }
+}
+
+/// Whether the bit is set that all packets of the versions we speak have, but for those to endpoints that say that it means
+/// nothing to them (RFC 9287 §3). Packets that begin a connection are held against what the server will say.
+#[must_use]
+pub fn has_quic_bit(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| first & header::QUIC_BIT != 0)
 }
 
 fn unsupported(datagram: &[u8], version: u32, dcid: &ConnectionId, scid: &ConnectionId) -> Class {

@@ -13,5 +13,5 @@ mod classify;
 mod incoming;
 
 pub use answers::{refuse, retry, stateless_reset, version_negotiation};
-pub use classify::{Class, classify};
+pub use classify::{Class, classify, has_quic_bit};
 pub use incoming::{Incoming, Rejected};

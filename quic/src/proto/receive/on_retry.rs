@@ -12,7 +12,8 @@ use crate::proto::connection::Connection;
 use crate::wire::header::RETRY_TAG_LEN;
 
 impl Connection {
-    /// True until anything of the server was processed, a Retry included: only then these answers count.
+    /// True until anything of the server was processed, a Retry or a Version Negotiation included: only then these
+    /// answers count.
     fn awaits_first_answer(&self) -> bool {
         self.side == Side::Client
             && self.handshake.peer_scid.is_none()
@@ -55,7 +56,7 @@ impl Connection {
         self.run_fates(SpaceId::Initial);
     }
 
-    /// The server does not speak our version (RFC 9000 §6.2).
+    /// The server does not speak our version: we begin anew in another, or give up (RFC 9000 §6.2, RFC 9368 §2.1).
     pub(super) fn on_version_negotiation(
         &mut self,
         now: Instant,
@@ -64,8 +65,11 @@ impl Connection {
         scid: ConnectionId,
     ) {
         let ours = self.local_cids.contains(&dcid) && scid == self.paths.active.remote_cid.id;
-        if !self.awaits_first_answer() || !ours || versions.contains(&self.version) {
+        if !self.awaits_first_answer() || self.is_restarted() || !ours || versions.contains(&self.version) {
             self.stats.packets_dropped += 1;
+            return;
+        }
+        if self.restart(now, &versions) {
             return;
         }
         self.vanish(now, ConnectionError::VersionMismatch { offered: versions });

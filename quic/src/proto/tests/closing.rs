@@ -21,7 +21,7 @@ fn after(millis: u32) -> Pair {
 
 fn levels(datagram: &[u8]) -> Vec<Level> {
     let (mut levels, mut rest) = (Vec::new(), datagram);
-    while let Ok(packet) = header::parse(rest, 8) {
+    while let Ok(packet) = header::parse_greased(rest, 8) {
         levels.push(packet.header.level().unwrap());
         rest = &rest[packet.len.min(rest.len())..];
     }

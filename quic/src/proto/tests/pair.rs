@@ -18,11 +18,10 @@ use crate::crypto::tls::{
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::ConnectionError;
 use crate::packet::{
-    Burst, FourTuple, Level, PreferredAddress, Rng, SocketId, StreamId, TransportError, TxBatch, VERSION_1,
-    VERSION_2, epoch,
+    Burst, FourTuple, Level, PreferredAddress, Rng, SocketId, StreamId, TransportError, TxBatch, epoch,
 };
 use crate::proto::connection::EndpointShared;
-use crate::proto::endpoint::{Class, Incoming, Rejected, classify};
+use crate::proto::endpoint::{Class, Incoming, Rejected, classify, has_quic_bit, version_negotiation};
 use crate::proto::streams::{RecvChunk, StreamEvent};
 use crate::proto::{ClientArgs, Connection, Event, Output, RouteChange, ServerArgs};
 
@@ -61,6 +60,7 @@ pub struct Setup {
     pub server_params: fn(Vec<u8>) -> Vec<u8>,
     /// Of both ends; version 1 alone unless a test says otherwise.
     pub versions: (ClientVersions, ServerVersions),
+    pub seed: u64,
 }
 
 impl Default for Setup {
@@ -82,6 +82,7 @@ impl Default for Setup {
                 ClientVersions::new(&[Version::V1]).unwrap(),
                 ServerVersions::new(&[Version::V1]).unwrap(),
             ),
+            seed: 7,
         }
     }
 }
@@ -137,9 +138,9 @@ impl Tls {
 
 /// TLS that sends other transport parameters than it was given.
 #[derive(Debug)]
-struct Tampering<'a, T>(&'a T, fn(Vec<u8>) -> Vec<u8>);
+struct Tampering<T>(T, fn(Vec<u8>) -> Vec<u8>);
 
-impl<T: ClientTls + std::fmt::Debug> ClientTls for Tampering<'_, T> {
+impl<T: ClientTls> ClientTls for Tampering<T> {
     fn start(
         &self,
         version: u32,
@@ -155,7 +156,7 @@ impl<T: ClientTls + std::fmt::Debug> ClientTls for Tampering<'_, T> {
     }
 }
 
-impl<T: ServerTls + std::fmt::Debug> ServerTls for Tampering<'_, T> {
+impl<T: ServerTls> ServerTls for Tampering<T> {
     fn start(
         &self,
         version: u32,
@@ -313,12 +314,12 @@ impl Pair {
             connection_ids: Arc::new(RandomConnectionIds::default()),
             reset_key: Arc::new(ResetKey::new(&[1; 32])),
         };
-        let mut rng = Rng::from_u64(7);
+        let mut rng = Rng::from_u64(setup.seed);
         let args = ClientArgs {
             versions: &setup.versions.0,
             path: tuple(4433),
             server_name: setup.server_name,
-            tls: &Tampering(&tls.client, setup.client_params),
+            tls: &(Arc::new(Tampering(tls.client.clone(), setup.client_params)) as Arc<dyn ClientTls>),
             resumption: &tls.client_sessions,
             config: Arc::new(setup.client.clone()),
             endpoint: &shared,
@@ -402,9 +403,19 @@ impl Pair {
     }
 
     fn accept(&mut self, datagram: &[u8]) {
-        let class = classify(datagram, 8, &[VERSION_1, VERSION_2]);
-        if !matches!(class, Class::Long { may_begin: true, .. }) {
+        if !self.setup.server.grease_quic_bit && !has_quic_bit(datagram) {
             return;
+        }
+        let acceptable: Vec<u32> = self.setup.versions.1.acceptable().collect();
+        match classify(datagram, 8, &acceptable) {
+            Class::Long { may_begin: true, .. } => {}
+            Class::UnsupportedVersion { dcid, scid, .. } => {
+                let offer: Vec<u32> = self.setup.versions.1.offer().collect();
+                let answer = version_negotiation(&datagram[dcid], &datagram[scid], &offer, &mut self.rng);
+                self.client.inbox.push_back((self.now + DELAY, answer));
+                return;
+            }
+            _ => return,
         }
         let Ok(incoming) = self.open(datagram) else { return };
         if self.setup.retry && !incoming.is_validated() {
@@ -435,7 +446,7 @@ impl Pair {
     pub fn serve(&mut self, incoming: Incoming) {
         let args = ServerArgs {
             versions: &self.setup.versions.1,
-            tls: &Tampering(&self.tls.server, self.setup.server_params),
+            tls: &Tampering(self.tls.server.clone(), self.setup.server_params),
             resumption: &self.tls.server_sessions,
             preferred_address: self.setup.preferred_address,
             config: Arc::new(self.setup.server.clone()),

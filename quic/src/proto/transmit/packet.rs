@@ -8,7 +8,7 @@ use crate::packet::{Ecn, PacketNumber, SpaceId};
 use crate::proto::connection::Connection;
 use crate::proto::path::Slot;
 use crate::proto::space::SentPacket;
-use crate::wire::header::{Layout, LongHeader, LongType, ShortHeader};
+use crate::wire::header::{self, Layout, LongHeader, LongType, ShortHeader};
 use crate::wire::packet_number;
 
 /// Packets that ask for an acknowledgment are longer by so many bytes than the connection IDs that the peer sends to.
@@ -78,6 +78,7 @@ impl Connection {
         let (pn, largest_acked) = (self.space(space).sent.next(), self.space(space).largest_acked);
         let pn_len = packet_number::encode_len(pn, largest_acked);
         let layout = self.write_header(buf, round.slot, space, pn, pn_len);
+        self.grease_quic_bit(buf, start);
         let payload = layout.payload();
         let mut content = PacketContent::default();
         if payload + TAG_LEN + 4 <= end {
@@ -120,6 +121,17 @@ impl Connection {
         let scid = self.local_cids.initial();
         let token = &self.handshake.token;
         LongHeader { ty, version: self.version, dcid, scid, token }.encode(buf, pn, pn_len)
+    }
+
+    /// Gives the QUIC bit of a packet any value, once the peer has said that it does not mind (RFC 9287 §3.1).
+    fn grease_quic_bit(&mut self, buf: &mut [u8], start: usize) {
+        if self.handshake.peer_greases_quic_bit()
+            && self.config.grease_quic_bit
+            && let Some(first) = buf.get_mut(start)
+        {
+            let [random] = self.rng.array();
+            *first &= !(random & header::QUIC_BIT);
+        }
     }
 
     /// Seals a packet and protects its header.

@@ -314,7 +314,7 @@ fn a_retry_token_is_good_for_one_address_one_connection_and_a_short_time() {
 }
 
 fn token_of(initial: &[u8]) -> Vec<u8> {
-    match crate::wire::header::parse(initial, 8).unwrap().header {
+    match crate::wire::header::parse_greased(initial, 8).unwrap().header {
         crate::wire::header::ProtectedHeader::Initial { token, .. } => initial[token].to_vec(),
         other => panic!("{other:?}"),
     }

@@ -133,7 +133,7 @@ impl Hostile {
         hostile.next = SpaceId::ALL.map(|id| hostile.hostile().spaces[id.index()].sent.next());
         if (victim_side, stage) == (Side::Client, Stage::ServerHello) {
             let mut datagram = hostile.pair.client.inbox.pop_front().unwrap().1;
-            datagram.truncate(header::parse(&datagram, 8).unwrap().len);
+            datagram.truncate(header::parse_greased(&datagram, 8).unwrap().len);
             hostile.deliver(datagram);
             assert!(hostile.victim().connection.keys.handshake.is_some());
         }
@@ -292,7 +292,7 @@ impl Hostile {
             let datagram_len = datagram.len();
             let mut rest = &datagram[..];
             while !rest.is_empty() {
-                let partial = header::parse(rest, self.hostile().local_cids.cid_len()).unwrap();
+                let partial = header::parse_greased(rest, self.hostile().local_cids.cid_len()).unwrap();
                 let (packet, after) = rest.split_at(partial.len);
                 rest = after;
                 let level = match partial.header {

@@ -219,12 +219,12 @@ fn the_first_packets_go_to_the_ids_that_the_handshake_began_with() {
     let seen = std::rc::Rc::new(std::cell::RefCell::new((Vec::new(), Vec::new())));
     let copy = seen.clone();
     pair.to_server = Box::new(move |_, datagram| {
-        copy.borrow_mut().0.push(*crate::wire::header::parse(datagram, 8).unwrap().header.dcid());
+        copy.borrow_mut().0.push(*crate::wire::header::parse_greased(datagram, 8).unwrap().header.dcid());
         true
     });
     let copy = seen.clone();
     pair.to_client = Box::new(move |_, datagram| {
-        copy.borrow_mut().1.push(*crate::wire::header::parse(datagram, 8).unwrap().header.dcid());
+        copy.borrow_mut().1.push(*crate::wire::header::parse_greased(datagram, 8).unwrap().header.dcid());
         false
     });
     pair.run_for(6_000 * MS);

@@ -10,7 +10,7 @@ use super::app::{App, Plan};
 use super::referee::Referee;
 use super::tls;
 use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig};
-use crate::crypto::tls::{ClientResumption, ServerResumption};
+use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption};
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::ConnectionError;
 use crate::net::sim::{Datagram, Network, Peer};
@@ -106,7 +106,7 @@ impl Host {
             versions: &ClientVersions::default(),
             path: tuple(server),
             server_name: "localhost",
-            tls: &tls::client(host.behaviour.large_certificate),
+            tls: &(Arc::new(tls::client(host.behaviour.large_certificate)) as Arc<dyn ClientTls>),
             resumption: &ClientResumption::default(),
             config: Arc::new(host.behaviour.config.clone()),
             endpoint: &host.shared,

@@ -113,7 +113,8 @@ impl Referee {
         let mut dcids = HashSet::new();
         let mut packets = Vec::new();
         while !rest.is_empty() {
-            let partial = header::parse(rest, cid_len).expect("a packet that we would not read ourselves");
+            let partial =
+                header::parse_greased(rest, cid_len).expect("a packet that we would not read ourselves");
             let (packet, after) = rest.split_at(partial.len);
             rest = after;
             dcids.insert(*partial.header.dcid());
@@ -151,8 +152,11 @@ impl Referee {
 
     /// `None` for packets whose keys nobody kept.
     fn open(&mut self, sender: &Connection, partial: &PartialPacket, packet: &[u8]) -> Option<Packet> {
-        assert_ne!(packet[0] & QUIC_BIT, 0);
+        // RFC 9287 §3.1
+        assert!(packet[0] & QUIC_BIT != 0 || sender.handshake.peer_greases_quic_bit());
         let level = partial.header.level().unwrap_or(Level::OneRtt);
+        // RFC 9369 §4.1: but for Initials and 0-RTT, all is of the version in use.
+        assert!(level != Level::Handshake || partial.header.version() == Some(sender.version()));
         // A client drops them as it sends its first Handshake packet.
         let kept = sender.side().is_client() || sender.keys.initial.is_some();
         assert!(level != Level::Initial || kept, "an Initial without keys");
