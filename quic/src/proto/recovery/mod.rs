@@ -26,6 +26,6 @@ mod tests;
 
 pub use ecn::{EcnReports, EcnValidation};
 pub use loss::{AckInfo, Fates, Recovery};
-pub use path_cc::{Allowance, PathCc, PathId};
+pub use path_cc::{Allowance, PathCc, PathId, RoundEnd};
 pub use pto::{PtoContext, TimeoutOutcome};
 pub use rtt::RttEstimator;

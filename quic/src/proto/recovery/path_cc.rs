@@ -23,6 +23,17 @@ pub enum Allowance {
     Paced(Instant),
 }
 
+/// Why a round of sending ended.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum RoundEnd {
+    /// Nothing was left to send, or flow control held it back.
+    OutOfData,
+    /// The congestion window is used up, or the pacer waits.
+    Held,
+    /// Neither: whoever sends went on to something else.
+    Interrupted,
+}
+
 /// Round-trip time and congestion state of one path. Part of the connection's path; knows no packets.
 #[derive(Debug)]
 pub struct PathCc {
@@ -38,7 +49,9 @@ pub struct PathCc {
     pacer: Pacer,
     in_flight: u64,
     max_datagram_size: u16,
-    app_limited: bool,
+    round_end: RoundEnd,
+    /// Bytes in flight when the newest packet had been sent.
+    peak: u64,
     /// One datagram may exceed the window: recovery began (RFC 9002 §7.3.2).
     recovery_datagram: bool,
 }
@@ -64,7 +77,8 @@ impl PathCc {
             pacer: Pacer::new(now),
             in_flight: 0,
             max_datagram_size,
-            app_limited: false,
+            round_end: RoundEnd::Held,
+            peak: 0,
             recovery_datagram: false,
         }
     }
@@ -118,17 +132,21 @@ impl PathCc {
         }
     }
 
-    /// Whether the last round of sending ended for want of data.
+    /// Whether the window is larger than what the sender makes of it (RFC 9002 §7.8). One that is busy with other
+    /// things may use half of it: then the next round of slow start could use it all.
     #[must_use]
     pub fn is_app_limited(&self) -> bool {
-        self.app_limited
+        match self.round_end {
+            RoundEnd::OutOfData => true,
+            RoundEnd::Held => false,
+            RoundEnd::Interrupted => self.peak < self.window() / 2,
+        }
     }
 
-    /// Call it when a round of sending ends: `out_of_data` if neither the window nor the pacer ended it, but that
-    /// nothing was left to send, or flow control (RFC 9002 §7.8).
-    pub fn set_app_limited(&mut self, out_of_data: bool) {
-        let room = self.room();
-        self.app_limited = out_of_data && room >= u64::from(self.max_datagram_size);
+    /// Call it when a round of sending ends.
+    pub fn end_round(&mut self, end: RoundEnd) {
+        let used_up = self.room() < self.max_datagram_size.into();
+        self.round_end = if used_up { RoundEnd::Held } else { end };
     }
 
     /// The largest UDP payload that the path carries changed.
@@ -141,6 +159,7 @@ impl PathCc {
 
     pub(super) fn on_sent(&mut self, now: Instant, bytes: u64) {
         self.in_flight += bytes;
+        self.peak = self.in_flight;
         self.recovery_datagram = false;
         let (congestion, rtt) = (&self.congestion, &self.rtt);
         let datagram = u64::from(self.max_datagram_size);

@@ -13,3 +13,4 @@ mod quic_bit;
 mod resumption;
 mod tls;
 mod versions;
+mod window;

@@ -8,6 +8,7 @@ use crate::error::ConnectionError;
 use crate::packet::{TransportError, TransportErrorCode as Code, TxBatch, TxMeta};
 use crate::proto::connection::Connection;
 use crate::proto::path::{BASE, Slot};
+use crate::proto::recovery::RoundEnd;
 
 /// What all datagrams of one call have in common.
 #[derive(Debug)]
@@ -67,6 +68,11 @@ impl Connection {
             }
         }
         self.frames_sent = round.counts;
-        self.paths.active.cc.set_app_limited(!self.wants_to_send_eliciting());
+        let end = match self.wants_to_send_eliciting() {
+            false => RoundEnd::OutOfData,
+            true if allowed.is_used_up() => RoundEnd::Held,
+            true => RoundEnd::Interrupted,
+        };
+        self.paths.active.cc.end_round(end);
     }
 }

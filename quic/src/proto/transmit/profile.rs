@@ -28,12 +28,13 @@ impl SendProfile {
 pub(super) struct Allowed {
     left: Option<u64>,
     kept_free: u64,
+    used_up: bool,
 }
 
 impl Allowed {
     /// Keeps so many bytes of the window free.
     pub(super) fn keeping_free(kept_free: u64) -> Self {
-        Self { left: None, kept_free }
+        Self { left: None, kept_free, used_up: false }
     }
 
     /// A datagram was written.
@@ -41,14 +42,21 @@ impl Allowed {
         self.left = self.left.map(|left| left.saturating_sub(len as u64));
     }
 
-    fn left(&mut self, now: Instant, cc: &PathCc) -> u64 {
-        *self.left.get_or_insert_with(|| match cc.allowance(now) {
+    /// True if it was too little for a datagram that waited.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.used_up
+    }
+
+    fn allows(&mut self, now: Instant, cc: &PathCc, size: usize) -> bool {
+        let left = *self.left.get_or_insert_with(|| match cc.allowance(now) {
             Allowance::Bytes(bytes) if self.kept_free > 0 => {
                 bytes.min(cc.room().saturating_sub(self.kept_free))
             }
             Allowance::Bytes(bytes) => bytes,
             Allowance::Window | Allowance::Paced(_) => 0,
-        })
+        });
+        self.used_up = left < size as u64;
+        !self.used_up
     }
 }
 
@@ -66,7 +74,7 @@ impl Connection {
         if self.pending.any_probes() {
             return Some(SendProfile::Probe);
         }
-        if self.wants_to_send_eliciting() && allowed.left(now, &self.paths.active.cc) >= size as u64 {
+        if self.wants_to_send_eliciting() && allowed.allows(now, &self.paths.active.cc, size) {
             return Some(SendProfile::Normal);
         }
         self.ack_is_due(now).then_some(SendProfile::AckOnly)

@@ -1,6 +1,6 @@
 use super::{AckInfo, DATAGRAM, End, ms};
 use crate::packet::{CongestionControl, SpaceId};
-use crate::proto::recovery::{Allowance, PathCc};
+use crate::proto::recovery::{Allowance, PathCc, RoundEnd};
 use crate::proto::space::SentPacket;
 
 const SIZE: u64 = DATAGRAM as u64;
@@ -50,7 +50,7 @@ fn slow_start_doubles_until_a_loss_halves() {
     let window = end.path.window();
     round(&mut end);
     assert_eq!(end.path.window(), 2 * window);
-    end.path.set_app_limited(true);
+    end.path.end_round(RoundEnd::OutOfData);
     lose_one(&mut end);
     assert_eq!(end.path.window(), window);
 }
@@ -116,7 +116,7 @@ fn a_window_that_is_not_used_does_not_grow() {
     let window = end.path.window();
     for _ in 0..50 {
         let pn = end.send();
-        end.path.set_app_limited(true);
+        end.path.end_round(RoundEnd::OutOfData);
         end.wait(40);
         end.ack(pn);
     }
@@ -125,8 +125,34 @@ fn a_window_that_is_not_used_does_not_grow() {
     while end.path.in_flight() + SIZE <= end.path.window() {
         end.send();
     }
-    end.path.set_app_limited(true);
+    end.path.end_round(RoundEnd::OutOfData);
     assert!(!end.path.is_app_limited());
+}
+
+// covers: R9002-7.8-01
+#[test]
+fn a_sender_that_is_busy_with_other_things_does_not_let_the_window_grow() {
+    let mut end = End::new();
+    for _ in 0..50 {
+        let first = end.send();
+        let last = (0..19).map(|_| end.send()).last().unwrap();
+        end.path.end_round(RoundEnd::Interrupted);
+        end.wait(40);
+        end.ack_ranges(SpaceId::Data, &[first..=last], AckInfo::default()).unwrap();
+    }
+    assert!((20 * SIZE..=60 * SIZE).contains(&end.path.window()), "{}", end.path.window());
+}
+
+// covers: R9002-7.8-02
+#[test]
+fn waiting_for_the_pacer_is_no_lack_of_data() {
+    let mut end = End::new();
+    let window = end.path.window();
+    let pn = end.send();
+    end.path.end_round(RoundEnd::Held);
+    end.wait(40);
+    end.ack(pn);
+    assert!(end.path.window() > window);
 }
 
 /// The example of RFC 9002 §7.6.3, with a second for each unit. `acked` is acknowledged at the end along with 9.
@@ -233,7 +259,7 @@ fn a_lost_mtu_probe_is_no_sign_of_congestion() {
     let probe = send_mtu_probe(&mut end);
     assert_eq!(end.path.in_flight(), 1452, "it uses the window like any packet");
     let last = (0..3).map(|_| end.send()).last().unwrap();
-    end.path.set_app_limited(true);
+    end.path.end_round(RoundEnd::OutOfData);
     end.wait(40);
     end.ack_ranges(SpaceId::Data, &[probe + 1..=last], AckInfo::default()).unwrap();
     assert_eq!(end.fates.sizes.probe_lost, Some(probe));
