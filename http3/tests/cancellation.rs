@@ -7,7 +7,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -44,7 +43,7 @@ async fn echo(request: Request<RecvBody>) -> Result<Response<AnyBody>, StreamErr
 /// A body in several pieces, with pauses.
 fn slow_body() -> AnyBody {
     let pieces = futures::stream::iter(0..4).then(|n| async move {
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::task::yield_now().await;
         Ok(Frame::data(Bytes::from(vec![n; 3000])))
     });
     BodyExt::boxed(StreamBody::new(sync_stream(pieces)))
@@ -93,13 +92,16 @@ async fn bodies_can_be_read_with_futures_that_are_dropped() {
     let requests = serve(|_| async { Ok(Response::new(slow_body())) }).await;
     let mut body = soon(requests.send_request(get("/"))).await.unwrap().into_body();
     let mut len = 0;
-    loop {
-        match polled(body.frame(), 1).await {
-            Some(Some(frame)) => len += frame.unwrap().into_data().unwrap().len(),
-            Some(None) => break,
-            None => tokio::time::sleep(Duration::from_millis(1)).await,
+    soon(async {
+        loop {
+            match polled(body.frame(), 1).await {
+                Some(Some(frame)) => len += frame.unwrap().into_data().unwrap().len(),
+                Some(None) => break,
+                None => tokio::task::yield_now().await,
+            }
         }
-    }
+    })
+    .await;
     assert_eq!(len, 12_000);
 }
 
@@ -143,7 +145,7 @@ async fn data_handed_over_are_sent_though_the_call_is_dropped() {
         for n in 0..400_u32 {
             let data = Bytes::from(vec![(n % 251) as u8; 100_000]);
             if polled(body.send_data(data), 1).await.is_none() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::task::yield_now().await;
             }
         }
         body.finish().await.unwrap();
@@ -227,6 +229,8 @@ async fn a_service_is_dropped_when_its_request_is_cancelled() {
 async fn answers_that_are_not_given_reset_the_stream() {
     // covers: R9114-4.1.1-04 R9114-4.1.1-05
     let (quic, theirs) = quic().await;
+    let started = Arc::new(Notify::new());
+    let seen = started.clone();
     let served = tokio::spawn(async move {
         let mut connection = server::handshake(theirs).await.unwrap();
         let (request, respond) = connection.accept().await.unwrap().unwrap();
@@ -236,7 +240,7 @@ async fn answers_that_are_not_given_reset_the_stream() {
         let (_, respond) = connection.accept().await.unwrap().unwrap();
         let mut body = respond.send_head(Response::new(())).unwrap();
         body.send_data("some").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        seen.notified().await;
         drop(body);
         let _ = connection.accept().await;
     });
@@ -246,6 +250,8 @@ async fn answers_that_are_not_given_reset_the_stream() {
     let (_, mut recv) = request(&quic, GET, true).await;
     assert_eq!(answer(&mut recv).await, Err(Code::H3_VERSION_FALLBACK));
     let (_, mut recv) = request(&quic, GET, true).await;
+    assert!(soon(recv.read_chunk(1)).await.unwrap().is_some());
+    started.notify_one();
     assert_eq!(answer(&mut recv).await, Err(Code::H3_REQUEST_CANCELLED));
     quic.close(Code::H3_NO_ERROR.as_varint(), b"");
     soon(served).await.unwrap();

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use support::{AnyBody, empty, full, get, quic, serve, soon, text};
+use tokio::sync::Notify;
 
 async fn echo(request: Request<RecvBody>) -> Result<Response<AnyBody>, StreamError> {
     Ok(Response::new(request.into_body().boxed()))
@@ -182,16 +183,17 @@ async fn a_client_that_waits_for_100_gets_it_when_the_body_is_read() {
         Ok(Response::new(full(body)))
     })
     .await;
-    let (mut sender, body) = http_body_util::channel::Channel::<Bytes, StreamError>::new(1);
-    let mut request =
-        Request::post("https://localhost/").header("expect", "100-continue").body(body).unwrap();
-    let (go_on, mut told) = tokio::sync::mpsc::unbounded_channel();
-    client::on_informational(&mut request, move |response| go_on.send(response.status()).unwrap());
-    let response = tokio::spawn(requests.send_request(request));
-    assert_eq!(soon(told.recv()).await, Some(StatusCode::CONTINUE));
-    sender.send_data(Bytes::from("content")).await.unwrap();
-    drop(sender);
-    assert_eq!(text(soon(response).await.unwrap().unwrap()).await, "content");
+    for expect in ["100-continue", "100-Continue", "100-CONTINUE"] {
+        let (mut sender, body) = http_body_util::channel::Channel::<Bytes, StreamError>::new(1);
+        let mut request = Request::post("https://localhost/").header("expect", expect).body(body).unwrap();
+        let (go_on, mut told) = tokio::sync::mpsc::unbounded_channel();
+        client::on_informational(&mut request, move |response| go_on.send(response.status()).unwrap());
+        let response = tokio::spawn(requests.send_request(request));
+        assert_eq!(soon(told.recv()).await, Some(StatusCode::CONTINUE));
+        sender.send_data(Bytes::from("content")).await.unwrap();
+        drop(sender);
+        assert_eq!(text(soon(response).await.unwrap().unwrap()).await, "content");
+    }
 }
 
 #[tokio::test]
@@ -238,43 +240,48 @@ async fn a_body_that_does_not_fit_its_length_is_not_sent_as_whole() {
         assert!(matches!(error, StreamError::BodyLength { .. }), "{error:?}");
         assert!(error.is_user());
     }
-    let request = Request::post("https://localhost/").header("content-length", "ten").body(empty()).unwrap();
-    let error = soon(requests.send_request(request)).await.unwrap_err();
-    assert!(matches!(error, StreamError::Unsendable(Unsendable::ContentLength)), "{error:?}");
+    for declared in ["ten", "+5", "-0", "5,5", "0x5", ""] {
+        let request = Request::post("https://localhost/").header("content-length", declared);
+        let error = soon(requests.send_request(request.body(full("12345")).unwrap())).await.unwrap_err();
+        assert!(matches!(error, StreamError::Unsendable(Unsendable::ContentLength)), "{declared}: {error:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_body_that_fails_resets_the_stream() {
-    let failing = || {
-        // The head has to be on its way, or the reset overtakes it.
-        let failure = futures::stream::once(async {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    // The head has to arrive, or the reset overtakes it.
+    let arrived = Arc::new(Notify::new());
+    let failing = |arrived: &Arc<Notify>| {
+        let arrived = arrived.clone();
+        let failure = futures::stream::once(async move {
+            arrived.notified().await;
             Err(std::io::Error::other("disk full"))
         });
         StreamBody::new(futures::stream::iter([Ok(Frame::data(Bytes::from("some")))]).chain(failure))
     };
     let (ours, theirs) = quic().await;
+    let (of_request, of_response) = (arrived.clone(), Arc::new(Notify::new()));
+    let body = failing(&of_response);
     let served = tokio::spawn(async move {
         let mut connection = server::handshake(theirs).await.unwrap();
         let (request, respond) = connection.accept().await.unwrap().unwrap();
+        of_request.notify_one();
         let error = request.into_body().collect().await.map(drop).unwrap_err();
         assert!(matches!(error, StreamError::Reset(_)), "{error:?}");
         drop(respond);
         let (_, respond) = connection.accept().await.unwrap().unwrap();
-        let error = respond.send_response(Response::new(Box::pin(failing()))).await.unwrap_err();
+        let error = respond.send_response(Response::new(Box::pin(body))).await.unwrap_err();
         assert!(matches!(error, StreamError::Body(_)), "{error:?}");
         let _ = connection.accept().await;
     });
     let (requests, connection) = client::handshake(ours).await.unwrap();
     tokio::spawn(connection);
-    let request = Request::post("https://localhost/").body(Box::pin(failing())).unwrap();
+    let request = Request::post("https://localhost/").body(Box::pin(failing(&arrived))).unwrap();
     let error = soon(requests.send_request(request)).await.unwrap_err();
     assert!(matches!(error, StreamError::Body(_)), "{error:?}");
-    let response = soon(requests.send_request(get("/"))).await;
-    let error = match response {
-        Ok(response) => soon(response.into_body().collect()).await.map(drop).unwrap_err(),
-        Err(error) => error,
-    };
+    let response = soon(requests.send_request(get("/"))).await.unwrap();
+    of_response.notify_one();
+    let error = soon(response.into_body().collect()).await.map(drop).unwrap_err();
     assert_eq!(error.code(), Some(gannet_http3::Code::H3_INTERNAL_ERROR));
     drop(requests);
     soon(served).await.unwrap();

@@ -160,3 +160,38 @@ async fn the_peer_that_closes_is_told_apart() {
         assert!(requests.is_closed());
     }
 }
+
+#[tokio::test]
+async fn a_goaway_that_was_asked_for_before_anything_ran_is_sent() {
+    // covers: R9114-5.2-07
+    let (ours, quic) = quic().await;
+    let (_requests, connection) = client::handshake(ours).await.unwrap();
+    connection.graceful_shutdown();
+    tokio::spawn(connection);
+    let mut control = soon(quic.accept_uni()).await.unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"\x07\x01\x00") {
+        said.extend_from_slice(&soon(control.read_chunk(1000)).await.unwrap().unwrap());
+    }
+}
+
+/// The end of a critical stream is an error: whoever closes ends them with the connection, and not before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn critical_streams_do_not_end_before_the_connection() {
+    for _ in 0..20 {
+        let (ours, quic) = quic().await;
+        let (_requests, connection) = client::handshake(ours).await.unwrap();
+        tokio::spawn(connection);
+        let mut control = soon(quic.accept_uni()).await.unwrap();
+        let _first = uni(&quic, CONTROL).await;
+        let _second = uni(&quic, CONTROL).await;
+        let error = loop {
+            match soon(control.read_chunk(1000)).await {
+                Ok(chunk) => assert!(chunk.is_some(), "finished"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, gannet::ReadError::Connection(_)), "{error:?}");
+        assert_eq!(closed(&quic).await, Code::H3_STREAM_CREATION_ERROR);
+    }
+}

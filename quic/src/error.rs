@@ -361,6 +361,18 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_cannot_write_to_the_terminal() {
+        let reason = "\x1b[2J\r\nno";
+        let application = ConnectionError::Application { code: 7_u8.into(), reason: reason.into() };
+        let transport =
+            ConnectionError::peer(TransportError::new(TransportErrorCode::INTERNAL_ERROR, reason));
+        for error in [application, transport] {
+            let told = error.to_string();
+            assert!(!told.contains(char::is_control) && told.ends_with("no"), "{told:?}");
+        }
+    }
+
+    #[test]
     fn a_tls_alert_tells_its_meaning() {
         let error = ConnectionError::peer(TransportError::new(TransportErrorCode::crypto(120), ""));
         assert_eq!(error.tls_alert(), Some(120));

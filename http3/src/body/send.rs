@@ -18,7 +18,7 @@ use super::Link;
 use crate::connection::Lease;
 use crate::error::{BoxError, Code, StreamError, Unsendable};
 use crate::proto::frame::encode_data_header;
-use crate::proto::headers::encode_trailers;
+use crate::proto::headers::{encode_trailers, parse_content_length};
 
 /// Pieces of content up to this size are copied behind what goes before them, larger ones are sent as they are.
 pub(crate) const COPY: usize = 2 << 10;
@@ -354,7 +354,7 @@ pub(crate) async fn stopped(stream: &SendStream) -> gannet::WriteError {
 pub(crate) fn content_length_of(headers: &HeaderMap) -> Result<Option<u64>, StreamError> {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let length = value.to_str().ok().and_then(|value| value.parse().ok());
+    let length = parse_content_length(value.as_bytes()).ok();
     match (length, values.next()) {
         (Some(length), None) => Ok(Some(length)),
         _ => Err(Unsendable::ContentLength.into()),

@@ -136,4 +136,11 @@ mod tests {
         assert_eq!(error.code(), Some(Code::H3_NO_ERROR));
         assert_eq!(error.to_string(), "closed by the peer: H3_NO_ERROR: bye");
     }
+
+    #[test]
+    fn a_reason_cannot_write_to_the_terminal() {
+        let reason = Bytes::from_static(b"\x1b[2J\r\nno\xff");
+        let error = ConnectionError::ClosedByPeer { code: Code::H3_NO_ERROR, reason };
+        assert!(error.to_string().ends_with(r": \x1b[2J\r\nno\xff"), "{error}");
+    }
 }

@@ -105,7 +105,7 @@ impl fmt::Debug for TransportErrorCode {
 
 /// A reason to close the connection: what CONNECTION_CLOSE tells the peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{code}{}{}", if reason.is_empty() { "" } else { ": " }, reason)]
+#[error("{code}{}{}", if reason.is_empty() { "" } else { ": " }, reason.escape_debug())]
 #[non_exhaustive]
 pub struct TransportError {
     /// The code.

@@ -47,9 +47,22 @@ async fn run(options: &Options) -> Result<()> {
     let config = ClientConfig::new(RustlsClient::new(tls::client(options.trust(), &["h3"])?)?);
     let mut servers = Servers { config, open: HashMap::new() };
     let mut summary = Summary::default();
+    let fetched = fetch(options, &mut servers, &mut summary).await;
+    // Also after a failure: the other servers are told.
+    servers.close().await;
+    fetched?;
+    say(&summary.to_string());
+    match summary.failure() {
+        Some(status) => bail!("the server answered {status}"),
+        None => Ok(()),
+    }
+}
+
+/// All URLs, one after the other.
+async fn fetch(options: &Options, servers: &mut Servers, summary: &mut Summary) -> Result<()> {
     let outputs = options.output.iter().map(Some).chain(std::iter::repeat(None));
     for (url, output) in options.urls.iter().zip(outputs) {
-        let requests = servers.requests_to(url, &mut summary).await?;
+        let requests = servers.requests_to(url, summary).await?;
         let mut output = Some(Output::open(output.map(AsRef::as_ref)).await?);
         let started = now();
         futures::stream::iter(0..options.repeat)
@@ -65,12 +78,7 @@ async fn run(options: &Options) -> Result<()> {
             .await?;
         summary.time += started.elapsed();
     }
-    servers.close().await;
-    say(&summary.to_string());
-    match summary.failure() {
-        Some(status) => bail!("the server answered {status}"),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// A connection to each server that the URLs name.

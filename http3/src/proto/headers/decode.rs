@@ -302,7 +302,7 @@ fn parse_value(value: Bytes) -> Result<HeaderValue, Malformed> {
 }
 
 /// Digits only: no sign, no list (RFC 9110 §8.6).
-fn parse_content_length(value: &[u8]) -> Result<u64, Malformed> {
+pub(crate) fn parse_content_length(value: &[u8]) -> Result<u64, Malformed> {
     if value.is_empty() {
         return Err(Malformed::InvalidContentLength);
     }

@@ -4,7 +4,7 @@
 mod decode;
 mod encode;
 
-pub(crate) use decode::{Received, request, response, trailers};
+pub(crate) use decode::{Received, parse_content_length, request, response, trailers};
 pub(crate) use encode::{encode_request, encode_response, encode_trailers};
 
 use crate::error::Violation;
