@@ -220,6 +220,7 @@ async fn a_server_that_has_forgotten_everything_resets() {
     std::mem::forget(dead.join().unwrap());
 }
 
+// covers: R9000-5.2.2-01
 #[tokio::test]
 async fn unknown_versions_are_answered_and_noise_changes_nothing() {
     let pair = Pair::with(TransportConfig::default());

@@ -159,7 +159,7 @@ async fn the_last_of_two_moves_counts() {
     transfer(&client, &server, async {}).await;
 }
 
-// covers: R9000-9.6.1-01 R9000-9.6.1-02
+// covers: R9000-9.6.1-01 R9000-9.6.1-02 R9000-9.6.2-05
 #[tokio::test]
 async fn a_server_asks_to_be_reached_on_another_port() {
     let (client_config, server_config) = configs(TransportConfig::default());
@@ -182,10 +182,50 @@ async fn a_server_asks_to_be_reached_on_another_port() {
     assert_eq!(client.remote_address(), preferred.into());
     assert_ne!(server.remote_address(), pair.client.local_addr().unwrap());
 
+    // The next connection begins where the application says.
+    let connecting = pair.client.connect(pair.addr(), "localhost").unwrap();
+    let incoming = in_time(pair.server.accept()).await.unwrap();
+    assert_eq!(connecting.remote_address(), Some(pair.addr()));
+    drop((incoming, connecting));
+
     // Who does not want to, stays.
     let stay = TransportConfig::builder().use_preferred_address(false).build().unwrap();
     pair.client.set_client_config(client_config.transport(stay));
     let (client, server) = confirmed(&pair).await;
     transfer(&client, &server, async {}).await;
     assert_eq!(client.remote_address(), pair.addr());
+}
+
+// covers: R9000-9.6.1-03 R9000-9.6.2-01
+#[tokio::test]
+async fn a_preferred_address_that_does_not_answer_is_not_used() {
+    let transport = TransportConfig::builder().initial_rtt(Duration::from_millis(20)).build().unwrap();
+    let (client_config, server_config) = configs(transport);
+    // It takes what is sent there, and is silent.
+    let silent = UdpSocket::bind(localhost()).unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let SocketAddr::V4(preferred) = silent.local_addr().unwrap() else { panic!() };
+    let wanted = PreferredAddress { v4: Some(preferred), v6: None };
+    let server = Endpoint::server(server_config.preferred_address(wanted), localhost()).unwrap();
+    let client = Endpoint::client(localhost()).unwrap();
+    client.set_client_config(client_config);
+    let pair = Pair { client, server };
+    let (client, server) = confirmed(&pair).await;
+    let mut buf = [0; 2000];
+    let mut probes = 0;
+    // Until the validation has failed, and for a while after.
+    let patient = async {
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+            while let Ok(len) = silent.recv(&mut buf) {
+                assert!(len >= 1200, "only path validation, in full datagrams: {len}");
+                probes += 1;
+            }
+        }
+    };
+    transfer(&client, &server, patient).await;
+    assert!((1..10).contains(&probes), "{probes}");
+    transfer(&server, &client, async {}).await;
+    assert_eq!(client.remote_address(), pair.addr());
+    assert!(silent.recv(&mut buf).is_err());
 }

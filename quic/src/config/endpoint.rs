@@ -75,7 +75,9 @@ impl EndpointConfigBuilder {
 
     /// The key that stateless reset tokens are derived from (RFC 9000 §10.3.2). Default random.
     ///
-    /// With a fixed key an endpoint can reset the connections of its predecessor after a restart.
+    /// With a fixed key an endpoint can reset the connections of its predecessor after a restart. Servers that share
+    /// one must not get packets of each other's connections while these live: whoever can send such a packet to the
+    /// wrong one gets the reset that ends the connection (RFC 9000 §21.11).
     pub fn reset_key(mut self, key: [u8; 32]) -> Self {
         self.0.reset_key = Some(Secret(key));
         self

@@ -56,8 +56,10 @@ impl Ending {
     /// Leaves a tombstone in place of the routes.
     pub fn bury(&mut self, now: Instant, tombstone: Tombstone) {
         let entries = std::mem::take(&mut self.entries);
-        // Three PTO are left; the peer's answer takes one.
-        self.linger = Some(now + tombstone.until.saturating_duration_since(now) / 3);
+        if tombstone.close.is_some() {
+            // Three PTO are left; the peer's answer takes one.
+            self.linger = Some(now + tombstone.until.saturating_duration_since(now) / 3);
+        }
         if self.endpoint.routes.bury(&self.shared.inbox, entries, tombstone) {
             self.endpoint.signal.set();
         }

@@ -90,3 +90,21 @@ fn whoever_drains_says_nothing_more() {
     assert!(grave.close.is_none(), "nor does what is left of it");
     assert!(lasts(server));
 }
+
+// covers: R9000-10.2.1-03
+#[test]
+fn what_is_left_may_say_no_more_than_the_connection_might() {
+    let mut pair = after(11);
+    let now = pair.now;
+    let server = pair.server();
+    server.connection.close(now, VarInt::from_u32(1), Bytes::new());
+    server.drain(now);
+    let (stats, grave) = (server.connection.stats(), server.connection.tombstone().unwrap());
+    assert_eq!(grave.credit, 3 * stats.bytes_received - stats.bytes_sent, "the client may be somebody else");
+    let mut pair = after(200);
+    let now = pair.now;
+    let server = pair.server();
+    server.connection.close(now, VarInt::from_u32(1), Bytes::new());
+    server.drain(now);
+    assert_eq!(server.connection.tombstone().unwrap().credit, 3 * 1200);
+}
