@@ -1,5 +1,7 @@
 //! What TLS decides, as both ends of a connection see it.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use super::pair::{Pair, Setup, bytes};
 use crate::crypto::tls::rustls::RustlsServerBuilder;
 use crate::error::{ClosedBy, ConnectionError};
 use crate::packet::{Dir, Side, StreamId, TransportErrorCode};
+use crate::wire::header;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -101,12 +104,46 @@ fn both_ends_export_the_same_key_material() {
     assert_eq!(export(&mut pair, b"context"), before);
 }
 
+/// The types of the packets of a datagram, by the upper half of their first bytes.
+fn packets(datagram: &[u8]) -> Vec<u8> {
+    let (mut rest, mut types) = (datagram, Vec::new());
+    while !rest.is_empty() {
+        types.push(rest[0] & 0xb0);
+        rest = &rest[header::parse_greased(rest, 8).unwrap().len..];
+    }
+    types
+}
+
+const INITIAL: u8 = 0x80;
+const HANDSHAKE: u8 = 0xa0;
+
+// covers: R9001-4-02 R9001-9.3-01
+#[test]
+fn packets_of_several_levels_share_datagrams() {
+    let mut pair = Pair::new(Setup::default());
+    let datagrams = Rc::new(RefCell::new([Vec::new(), Vec::new()]));
+    let (from_client, from_server) = (datagrams.clone(), datagrams.clone());
+    pair.to_server = Box::new(move |_, datagram| {
+        from_client.borrow_mut()[0].push(datagram.clone());
+        true
+    });
+    pair.to_client = Box::new(move |_, datagram| {
+        from_server.borrow_mut()[1].push(datagram.clone());
+        true
+    });
+    pair.run_for(100 * MS);
+    let [client, server] = datagrams.take();
+    assert_eq!(packets(&client[0]), [INITIAL]);
+    assert_eq!(packets(&server[0])[..2], [INITIAL, HANDSHAKE]);
+    assert!(packets(&client[1]).len() > 1, "acknowledgments and Finished");
+    for datagram in client.iter().chain(&server).filter(|datagram| packets(datagram).contains(&INITIAL)) {
+        assert!(datagram.len() >= 1200);
+    }
+}
+
 /// A ClientHello with a post-quantum key share needs two datagrams.
 #[cfg(feature = "aws-lc-rs")]
 mod two_initials {
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
     use super::*;
     use crate::crypto::tls::rustls::aws_lc_rs_provider;
     use crate::proto::tests::pair::DELAY;
@@ -135,11 +172,11 @@ mod two_initials {
         let sent = Rc::new(RefCell::new(Vec::new()));
         let lengths = sent.clone();
         pair.to_server = Box::new(move |_, datagram| {
-            lengths.borrow_mut().push((datagram[0] & 0xb0, datagram.len()));
+            lengths.borrow_mut().push((packets(datagram), datagram.len()));
             true
         });
         pair.run_for(2 * DELAY - MS);
-        assert_eq!(*sent.borrow(), [(0x80, 1200), (0x80, 1200)]);
+        assert_eq!(*sent.borrow(), [(vec![INITIAL], 1200), (vec![INITIAL], 1200)]);
         pair.run_for(3 * DELAY);
         assert_done(&mut pair);
     }

@@ -68,7 +68,7 @@ fn a_second_update_before_the_first_was_acknowledged_is_an_error() {
     hostile.assert_closed(Code::KEY_UPDATE_ERROR, None);
 }
 
-// covers: R9001-6.4-01 R9001-6.4-02
+// covers: R9001-5.5-01 R9001-6.4-01 R9001-6.4-02
 #[test]
 fn old_keys_on_newer_packets_are_an_error() {
     for side in [Side::Client, Side::Server] {

@@ -11,6 +11,7 @@ mod crypto;
 mod frames;
 mod incoming;
 mod keys;
+mod levels;
 mod noise;
 mod packets;
 mod params;

@@ -371,3 +371,64 @@ fn a_resumed_client_is_still_the_one_that_showed_its_certificate() {
         assert_eq!(pair.client.session.peer_identity(), Some(id.chain.clone()));
     }
 }
+
+/// After the handshake there are tickets, and neither requests for certificates nor key updates of TLS.
+// covers: R9001-4.4-02 R9001-4.4-03 R9001-6-01
+#[test]
+fn after_the_handshake_a_server_sends_tickets_alone() {
+    const NEW_SESSION_TICKET: u8 = 4;
+    let (id, known) = (identity(), identity());
+    let client = client(&id).client_cert(known.chain.clone(), known.key.clone_key()).build().unwrap();
+    let server = server(&id).accept_client_certs(known.roots).build().unwrap();
+    let mut pair = Pair::of(VERSION_1, &client, &server);
+    pair.tamper_client_hello(|_| {}).unwrap();
+    for (level, bytes) in pair.server.flight() {
+        pair.client.read(level, &bytes).unwrap();
+    }
+    for (level, bytes) in pair.client.flight() {
+        assert_eq!(level, Level::Handshake);
+        pair.server.read(level, &bytes).unwrap();
+    }
+    let tickets = pair.server.flight();
+    assert!(!tickets.is_empty());
+    for (level, bytes) in tickets {
+        assert_eq!(level, Level::OneRtt);
+        assert!(messages(&bytes).iter().all(|message| message[0] == NEW_SESSION_TICKET));
+        pair.client.read(level, &bytes).unwrap();
+    }
+    assert!(pair.client.flight().is_empty() && pair.server.flight().is_empty());
+}
+
+/// A suite that header protection is not defined for is not even offered.
+// covers: R9001-5.3-01 R9001-5.4.1-01
+#[test]
+fn suites_without_header_protection_are_left_out() {
+    let aes = ring::cipher_suite::TLS13_AES_256_GCM_SHA384.tls13().unwrap();
+    let plain = ::rustls::Tls13CipherSuite {
+        common: ::rustls::crypto::CipherSuiteCommon { ..aes.common },
+        hkdf_provider: aes.hkdf_provider,
+        aead_alg: aes.aead_alg,
+        quic: None,
+    };
+    let mut provider = default_provider();
+    provider.cipher_suites.retain(|suite| u16::from(suite.suite()) == 0x1301);
+    provider.cipher_suites.insert(0, ::rustls::SupportedCipherSuite::Tls13(Box::leak(Box::new(plain))));
+    let provider = Arc::new(provider);
+    let id = identity();
+    let shorter = || client(&id).provider(provider.clone());
+    let mut hello = Vec::new();
+    let session = shorter().build().unwrap();
+    let resumption = ClientResumption::default();
+    session.start(VERSION_1, "localhost", Vec::new(), &resumption).unwrap().write(&mut hello);
+    let at = 4 + 2 + 32 + 1;
+    assert_eq!(hello[at..at + 4], [0, 2, 0x13, 0x01]);
+    for (client, server) in [
+        (shorter(), server(&id)),
+        (client(&id), server(&id).provider(provider.clone())),
+        (shorter(), server(&id).provider(provider.clone())),
+    ] {
+        let (pair, result) = shake(client, server);
+        result.unwrap();
+        assert_eq!(pair.client.data().cipher_suite, CipherSuite::Aes128Gcm);
+    }
+}

@@ -96,6 +96,7 @@ fn version_2_has_other_keys() {
     }
 }
 
+// covers: R9001-4.7-01
 #[test]
 fn hello_retry_request_is_handled() {
     let identity = identity();
@@ -113,6 +114,11 @@ fn hello_retry_request_is_handled() {
     let retry = pair.server.flight();
     assert!(pair.server.handshake.is_none() && pair.server.session.read_level() == Level::Initial);
     assert!(pair.server.session.handshake_data().is_none());
+    // No cookie: Retry is what verifies addresses. A ServerHello has a random value, no session, suite and compression.
+    rewrite_extensions(&mut retry[0].1.clone(), 4 + 2 + 32 + 1 + 3, |kind, _| {
+        assert_ne!(kind, 44, "cookie");
+        None
+    });
     pair.client.read(Level::Initial, &retry[0].1).unwrap();
     pair.run(usize::MAX).unwrap();
     assert_keys_fit(&mut pair);
