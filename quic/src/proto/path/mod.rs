@@ -64,6 +64,10 @@ pub struct Path {
     pub validated: bool,
     /// Finding out.
     pub validation: Option<Validation>,
+    /// It answered a challenge.
+    pub answered: bool,
+    /// It got the time of two validations.
+    pub second_try: bool,
     /// Round-trip time, congestion window, pacer.
     pub cc: PathCc,
     /// How large datagrams may be.
@@ -96,6 +100,8 @@ impl Path {
             role,
             validated,
             validation: None,
+            answered: false,
+            second_try: false,
             cc,
             mtu,
             responses: PathResponses::default(),

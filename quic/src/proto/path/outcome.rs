@@ -74,6 +74,7 @@ impl Connection {
         path.cc.rtt.assume(took);
         if let Answer::Valid(_) = answer {
             path.validation = None;
+            path.answered = true;
             self.on_path_valid(now, slot);
         }
     }
@@ -133,6 +134,7 @@ impl Connection {
 
     fn on_path_failed(&mut self, now: Instant, slot: Slot) {
         match slot {
+            Slot::Active if self.is_second_try_due() => self.validate(now, slot),
             Slot::Active => self.fall_back(now),
             // What was valid once stays the way back until the path in use is valid.
             Slot::Other(index) if self.paths.get(slot).role == Role::Used => {
@@ -142,6 +144,14 @@ impl Connection {
             }
             Slot::Other(index) => self.lose_path(index),
         }
+    }
+
+    /// True, once, where the way back seems to be dead as well: then the losses of a bad network are as likely a reason
+    /// for the silence as an address that is not the peer's.
+    fn is_second_try_due(&mut self) -> bool {
+        let Some(way_back) = self.paths.position(Role::Used) else { return false };
+        let dead = !self.paths.get(Slot::Other(way_back)).answered;
+        dead && !std::mem::replace(&mut self.paths.active.second_try, true)
     }
 
     /// The peer is not where it seemed to be: back to where it was, or, if that is not known, the end without a word

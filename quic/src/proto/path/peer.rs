@@ -18,7 +18,10 @@ impl Connection {
         if self.side.is_client() {
             return self.paths.knows_remote(tuple.remote);
         }
-        self.handshake.is_confirmed() && (self.config.migration || self.paths.find(tuple).is_some())
+        let moves = self.config.migration || self.paths.has_moved;
+        // Our preferred address is open to all that found the other one.
+        let allowed = moves || !self.paths.active.shares_local(tuple) || self.paths.find(tuple).is_some();
+        self.handshake.is_confirmed() && allowed
     }
 
     /// True if a server that has moved to its preferred address should not see this packet on the address it left
@@ -89,18 +92,17 @@ impl Connection {
         if let Some(older) = self.paths.position(Role::Used) {
             self.lose_path(older);
         }
-        old.validation = None;
+        (old.validation, old.answered) = (None, false);
         let slot = self.paths.push(old);
         // RFC 9000 §9.3.3.
         self.validate(now, slot);
     }
 
-    /// The peer retired an ID of ours: paths that it only used there are left.
+    /// The peer retired an ID of ours: a path that it only probed with that is given up.
     pub(in crate::proto) fn on_local_cid_retired(&mut self, cid: &ConnectionId) {
-        let left = self.paths.others().iter().position(|path| {
-            path.local_cid.as_ref() == Some(cid) && (path.role == Role::Probed || self.paths.active.validated)
-        });
-        if let Some(index) = left.filter(|_| self.side.is_server()) {
+        let mut others = self.paths.others().iter();
+        let left = others.position(|path| path.role == Role::Probed && path.local_cid.as_ref() == Some(cid));
+        if let Some(index) = left {
             self.lose_path(index);
         }
     }

@@ -20,6 +20,12 @@ impl SpinBit {
         Self { spins, value: !spins && rng.below(2) == 1 }
     }
 
+    /// One that spins, for tests.
+    #[cfg(test)]
+    pub fn spinning() -> Self {
+        Self { spins: true, value: false }
+    }
+
     /// What the next packet shows.
     #[must_use]
     pub fn value(self) -> bool {

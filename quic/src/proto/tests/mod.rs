@@ -9,6 +9,7 @@ mod key_update;
 mod mtu;
 mod network;
 mod pair;
+mod paths;
 mod quic_bit;
 mod resumption;
 mod tls;

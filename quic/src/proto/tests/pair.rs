@@ -18,7 +18,8 @@ use crate::crypto::tls::{
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::ConnectionError;
 use crate::packet::{
-    Burst, FourTuple, Level, PreferredAddress, Rng, SocketId, StreamId, TransportError, TxBatch, epoch,
+    Burst, FourTuple, Level, PreferredAddress, Rng, SocketId, StreamId, TransportError, TxBatch, TxMeta,
+    epoch,
 };
 use crate::proto::connection::EndpointShared;
 use crate::proto::endpoint::{Class, Incoming, Rejected, classify, has_quic_bit, version_negotiation};
@@ -51,6 +52,8 @@ pub struct Setup {
     pub alpn: [&'static [u8]; 2],
     pub retry: bool,
     pub preferred_address: Option<PreferredAddress>,
+    /// Length of the connection IDs of client and server.
+    pub cid_len: [usize; 2],
     /// Further names in the certificate, to make it large.
     pub more_names: usize,
     /// What is special about the TLS of both ends.
@@ -74,6 +77,7 @@ impl Default for Setup {
             alpn: [b"test"; 2],
             retry: false,
             preferred_address: None,
+            cid_len: [8; 2],
             more_names: 0,
             tls: (|client| client, |server| server),
             client_params: |params| params,
@@ -227,11 +231,11 @@ impl Peer {
 
     /// Drains everything; returns the datagrams.
     pub fn drain(&mut self, now: Instant) -> Vec<Vec<u8>> {
-        self.drain_paths(now).into_iter().map(|(_, datagram)| datagram).collect()
+        self.drain_with_meta(now).into_iter().map(|(_, datagram)| datagram).collect()
     }
 
-    /// Drains everything; returns the datagrams and the paths they take.
-    pub fn drain_paths(&mut self, now: Instant) -> Vec<(FourTuple, Vec<u8>)> {
+    /// Drains everything; returns the datagrams, where they go, and with which mark.
+    pub fn drain_with_meta(&mut self, now: Instant) -> Vec<(TxMeta, Vec<u8>)> {
         let mut out = Vec::new();
         let mut batch = TxBatch::new(10);
         loop {
@@ -239,9 +243,9 @@ impl Peer {
                 Output::Route(change) => self.routes.push(change),
                 Output::Event(event) => self.on_event(event),
                 Output::Transmit => {
-                    let path = batch.meta().unwrap().path;
+                    let meta = batch.meta().unwrap();
                     let datagrams = batch.bytes().chunks(batch.segment_size());
-                    out.extend(datagrams.map(|datagram| (path, datagram.to_vec())));
+                    out.extend(datagrams.map(|datagram| (meta, datagram.to_vec())));
                     batch.clear();
                 }
                 Output::Timeout(at) => {
@@ -311,9 +315,11 @@ impl Pair {
 
     pub fn with(setup: Setup, tls: Tls) -> Self {
         let shared = EndpointShared {
-            connection_ids: Arc::new(RandomConnectionIds::default()),
+            connection_ids: Arc::new(RandomConnectionIds::new(setup.cid_len[1])),
             reset_key: Arc::new(ResetKey::new(&[1; 32])),
         };
+        let connection_ids = Arc::new(RandomConnectionIds::new(setup.cid_len[0]));
+        let client_shared = EndpointShared { connection_ids, ..shared.clone() };
         let mut rng = Rng::from_u64(setup.seed);
         let args = ClientArgs {
             versions: &setup.versions.0,
@@ -322,7 +328,7 @@ impl Pair {
             tls: &(Arc::new(Tampering(tls.client.clone(), setup.client_params)) as Arc<dyn ClientTls>),
             resumption: &tls.client_sessions,
             config: Arc::new(setup.client.clone()),
-            endpoint: &shared,
+            endpoint: &client_shared,
             rng: rng.fork(),
         };
         let client = Connection::client(epoch(), args).unwrap();
@@ -407,7 +413,7 @@ impl Pair {
             return;
         }
         let acceptable: Vec<u32> = self.setup.versions.1.acceptable().collect();
-        match classify(datagram, 8, &acceptable) {
+        match classify(datagram, self.setup.cid_len[1], &acceptable) {
             Class::Long { may_begin: true, .. } => {}
             Class::UnsupportedVersion { dcid, scid, .. } => {
                 let offer: Vec<u32> = self.setup.versions.1.offer().collect();

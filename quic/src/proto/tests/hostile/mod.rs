@@ -289,7 +289,7 @@ impl Hostile {
     /// Opens what the victim has to say.
     pub fn listen(&mut self) {
         let now = self.pair.now;
-        for (path, datagram) in self.victim().drain_paths(now) {
+        for (meta, datagram) in self.victim().drain_with_meta(now) {
             let datagram_len = datagram.len();
             let mut rest = &datagram[..];
             while !rest.is_empty() {
@@ -304,7 +304,7 @@ impl Hostile {
                 };
                 if let Some((pn, frames)) = self.open(level, packet, partial.pn_offset) {
                     let dcid = *partial.header.dcid();
-                    self.heard.push(Heard { level, pn, frames, datagram_len, path, dcid });
+                    self.heard.push(Heard { level, pn, frames, datagram_len, path: meta.path, dcid });
                 }
             }
         }
