@@ -29,8 +29,8 @@ pub use crate::crypto::tls::rustls::{
     RustlsServerBuilder, default_provider,
 };
 pub use crate::crypto::tls::{
-    ClientResumption, ClientTls, MemorySessionStore, ServerResumption, ServerTls, Session, SessionKey,
-    SessionStore, StoredSession, TlsConfigError,
+    ClientResumption, ClientTls, EarlyData, EarlyDataPolicy, MemorySessionStore, Remembered,
+    ServerResumption, ServerTls, Session, SessionKey, SessionStore, StoredSession, TlsConfigError,
 };
 pub use crate::packet::PreferredAddress;
 pub use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};

@@ -10,7 +10,7 @@ use rustls::server::StoresServerSessions;
 use super::{ClientVersions, ServerVersions, TransportConfig};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
 use crate::crypto::tls::{
-    ClientResumption, ClientTls, ServerResumption, ServerTls, SessionStore, TlsConfigError,
+    ClientResumption, ClientTls, EarlyDataPolicy, ServerResumption, ServerTls, SessionStore, TlsConfigError,
 };
 use crate::packet::PreferredAddress;
 
@@ -78,6 +78,14 @@ impl ClientConfig {
     #[must_use]
     pub fn session_store(mut self, store: impl Into<Option<Arc<dyn SessionStore>>>) -> Self {
         self.resumption.store = store.into();
+        self
+    }
+
+    /// Whether early data is offered to servers that allow it (RFC 9001 §4.6). Default yes: nothing is sent early unless
+    /// [`Connecting::into_0rtt`](crate::Connecting::into_0rtt) asks for it.
+    #[must_use]
+    pub fn early_data(mut self, offer: bool) -> Self {
+        self.resumption.early_data = offer;
         self
     }
 
@@ -160,6 +168,15 @@ impl ServerConfig {
     #[must_use]
     pub fn session_store(mut self, store: Arc<dyn StoresServerSessions>) -> Self {
         self.resumption.store = Some(store);
+        self
+    }
+
+    /// Takes early data of clients that come again: what they send with their first datagrams, a round trip sooner (RFC
+    /// 9001 §4.6). Default `None`: none is taken, because early data can be replayed, and only the application knows
+    /// whether that does harm. [`EarlyDataPolicy`] says what protects from it, and what is left to do.
+    #[must_use]
+    pub fn early_data(mut self, policy: impl Into<Option<EarlyDataPolicy>>) -> Self {
+        self.resumption.early_data = policy.into();
         self
     }
 

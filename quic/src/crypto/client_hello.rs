@@ -24,6 +24,8 @@ const FIXED_LEN: usize = 2 + 32;
 
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
+const PRE_SHARED_KEY: u16 = 41;
+const EARLY_DATA: u16 = 42;
 const TRANSPORT_PARAMETERS: u16 = 57;
 
 /// Not a ClientHello, or one that is badly formatted or too long.
@@ -40,6 +42,8 @@ pub struct ClientHello {
     server_name: Option<Range<usize>>,
     alpn: Option<Range<usize>>,
     transport_parameters: Option<Range<usize>>,
+    ticket: Option<Range<usize>>,
+    early_data: Option<Range<usize>>,
 }
 
 impl ClientHello {
@@ -83,6 +87,8 @@ impl ClientHello {
             server_name: None,
             alpn: None,
             transport_parameters: None,
+            ticket: None,
+            early_data: None,
         };
         if !reader.rest.is_empty() {
             let mut extensions = reader.vec16_reader()?;
@@ -103,6 +109,8 @@ impl ClientHello {
             SERVER_NAME => (&mut self.server_name, host_name(body)?),
             ALPN => (&mut self.alpn, protocol_list(body)?),
             TRANSPORT_PARAMETERS => (&mut self.transport_parameters, body.rest),
+            PRE_SHARED_KEY => (&mut self.ticket, first_identity(body)?),
+            EARLY_DATA => (&mut self.early_data, body.rest),
             _ => return Some(()),
         };
         slot.replace(value).is_none().then_some(())
@@ -125,6 +133,17 @@ impl ClientHello {
     #[must_use]
     pub fn transport_parameters(&self) -> Option<&[u8]> {
         self.slice(self.transport_parameters.as_ref()?)
+    }
+
+    /// True if data may have come with it, sealed with keys of an earlier connection (RFC 8446 §4.2.10).
+    #[must_use]
+    pub fn offers_early_data(&self) -> bool {
+        self.early_data.is_some()
+    }
+
+    /// The ticket that early data is sealed with: the first that the client offers (RFC 8446 §4.2.11).
+    pub(crate) fn ticket(&self) -> Option<&[u8]> {
+        self.slice(self.ticket.as_ref()?)
     }
 
     /// The numbers of the cipher suites that the client offers, best first, also those that we do not know.
@@ -167,6 +186,14 @@ fn host_name(mut body: Reader<'_>) -> Option<Range<usize>> {
     let printable = body.message.get(name.clone())?.iter().all(u8::is_ascii_graphic);
     let fine = kind == HOST_NAME && list.rest.is_empty() && body.rest.is_empty();
     (fine && printable && (1..=255).contains(&name.len())).then_some(name)
+}
+
+/// The first identity of a pre_shared_key extension (RFC 8446 §4.2.11).
+fn first_identity(mut body: Reader<'_>) -> Option<Range<usize>> {
+    let mut identities = body.vec16_reader()?;
+    let identity = identities.vec16()?;
+    identities.take(size_of::<u32>())?;
+    Some(identity)
 }
 
 /// The protocol list of an ALPN extension (RFC 7301 §3.1): at least one, none of them empty.

@@ -297,6 +297,7 @@ impl ConnectionTask {
                     progress.connected = true;
                 });
             }
+            Event::EarlyData { accepted } => shared.advance(|progress| progress.early_data = Some(accepted)),
             Event::HandshakeConfirmed => shared.advance(|progress| progress.confirmed = true),
             Event::PathChanged(path) => self.on_path_changed(path),
             Event::MigrationFailed(path) => self.on_migration_failed(path),

@@ -80,6 +80,12 @@ pub enum RouteChange {
 pub enum Event {
     /// ALPN and server name are known.
     HandshakeData,
+    /// Whether the server takes early data, as soon as that is known. If it does not, all streams of a client that were
+    /// open are gone, and their numbers are free again; their handles must not be used.
+    EarlyData {
+        /// True if it does.
+        accepted: bool,
+    },
     /// The handshake is complete: application data may flow.
     Connected,
     /// The peer is known to have completed the handshake too (RFC 9001 §4.1.2).

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use ::rustls::pki_types::CertificateDer;
 use ::rustls::server::StoresServerSessions;
 
-use super::{CipherSuite, Keys, OneRttSecrets};
+use super::{CipherSuite, DirectionKeys, Keys, OneRttSecrets};
 use crate::packet::{Level, TransportError};
 
 pub(crate) mod alert;
+mod early;
 pub mod rustls;
 mod sessions;
 
+pub use early::{EarlyData, EarlyDataPolicy, Remembered};
 pub use sessions::{ClientResumption, MemorySessionStore, SessionKey, SessionStore, StoredSession};
 
 /// One TLS handshake, and what remains of it afterwards.
@@ -46,6 +48,22 @@ pub trait Session: Send {
     /// True until the handshake is complete (RFC 9001 §4.1.1).
     fn is_handshaking(&self) -> bool {
         self.read_level() != Level::OneRtt
+    }
+
+    /// The keys of 0-RTT packets, once they are known, and once only: a client seals with them, and asks before it reads
+    /// anything; a server that takes early data opens with them, and asks when it has read the ClientHello.
+    fn early_keys(&mut self) -> Option<DirectionKeys> {
+        None
+    }
+
+    /// What became of early data so far.
+    fn early_data(&self) -> EarlyData {
+        EarlyData::None
+    }
+
+    /// On a client that offers early data: what it knows of the server.
+    fn remembered(&self) -> Option<&Remembered> {
+        None
     }
 
     /// The encoded transport parameters of the peer, once it has sent them. They are to be trusted when the handshake
@@ -136,6 +154,8 @@ pub trait ServerTls: fmt::Debug + Send + Sync {
 pub struct ServerResumption {
     /// Where they are remembered; `None`: as the TLS configuration says.
     pub store: Option<Arc<dyn StoresServerSessions>>,
+    /// Which early data is taken; `None`: none.
+    pub early_data: Option<EarlyDataPolicy>,
 }
 
 /// A TLS configuration that QUIC cannot be used with.

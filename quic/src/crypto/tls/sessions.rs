@@ -80,11 +80,13 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
 pub struct ClientResumption {
     /// Where they are kept; `None`: each connection begins anew.
     pub store: Option<Arc<dyn SessionStore>>,
+    /// Early data is offered with tickets that allow it.
+    pub early_data: bool,
 }
 
 impl Default for ClientResumption {
     fn default() -> Self {
-        Self { store: Some(Arc::new(MemorySessionStore::default())) }
+        Self { store: Some(Arc::new(MemorySessionStore::default())), early_data: true }
     }
 }
 

@@ -121,6 +121,8 @@ pub struct Progress {
     pub handshake_data: Option<HandshakeData>,
     /// The peer's certificates.
     pub peer_identity: Option<Arc<Vec<rustls::pki_types::CertificateDer<'static>>>>,
+    /// Whether the server takes early data.
+    pub early_data: Option<bool>,
     /// Complete on this end.
     pub connected: bool,
     /// Known to be complete on the other.

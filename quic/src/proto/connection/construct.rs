@@ -113,6 +113,7 @@ impl Connection {
             endpoint,
             rng,
         );
+        connection.begin_early_data();
         // A ClientHello is there from the start; nothing in it can be wrong yet.
         if let Err(error) = connection.pump_tls(now) {
             connection.fail(now, error);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::early::Early;
 use super::negotiation::Negotiation;
 use super::{Connection, CryptoRecv, CryptoSend};
 use crate::crypto::tls::{HandshakeData, KeyChange, Session};
@@ -35,6 +36,8 @@ pub struct Handshake {
     pub token: Bytes,
     /// The peer's source ID, once it is fixed by its first packet.
     pub peer_scid: Option<ConnectionId>,
+    /// Data that came, or went, before the handshake.
+    pub early: Early,
     /// When the attempt is given up.
     pub deadline: Instant,
     peer_params: Option<TransportParameters>,
@@ -75,6 +78,7 @@ impl Handshake {
             retry_scid: None,
             token: Bytes::new(),
             peer_scid: None,
+            early: Early::default(),
             deadline,
             peer_params: None,
             data_announced: false,
@@ -126,6 +130,11 @@ impl Handshake {
         let params = TransportParameters::decode(Side::Client, params).ok();
         let information = params.and_then(|params| params.version_information);
         Some(information.map(|information| information.available).unwrap_or_default())
+    }
+
+    /// The TLS session.
+    pub(super) fn session_mut(&mut self) -> &mut dyn Session {
+        &mut *self.session
     }
 
     /// ALPN, server name and cipher suite, once known.
@@ -252,7 +261,10 @@ impl Connection {
                     self.parked.keys_changed();
                 }
                 Some(KeyChange::OneRtt(keys, secrets)) => {
-                    self.keys.one_rtt = Some(OneRtt::new(keys, secrets));
+                    let next_pn = self.spaces[SpaceId::Data.index()].sent.next();
+                    self.keys.one_rtt = Some(OneRtt::new(keys, secrets, next_pn));
+                    // RFC 9001 §4.9.3.
+                    self.keys.early_local = None;
                     self.handshake.write_level = Level::OneRtt;
                     self.parked.keys_changed();
                 }
@@ -264,6 +276,7 @@ impl Connection {
     }
 
     fn learn_from_tls(&mut self, now: Instant) -> Result<(), TransportError> {
+        self.learn_of_early_data(now);
         if self.handshake.peer_params.is_none()
             && let Some(bytes) = self.handshake.session.peer_transport_parameters()
         {
@@ -279,6 +292,7 @@ impl Connection {
             // It may be long, and is of no further use.
             let versions = params.version_information.take();
             self.handshake.negotiation.check(versions.as_ref(), self.version)?;
+            self.check_remembered(&params)?;
             self.apply_peer_params(params)?;
         }
         if !self.handshake.data_announced && self.handshake.session.handshake_data().is_some() {
@@ -292,14 +306,10 @@ impl Connection {
     }
 
     fn apply_peer_params(&mut self, params: TransportParameters) -> Result<(), TransportError> {
-        self.streams.set_peer_limits(PeerLimits {
-            initial_max_data: params.initial_max_data,
-            initial_max_stream_data_bidi_local: params.initial_max_stream_data_bidi_local,
-            initial_max_stream_data_bidi_remote: params.initial_max_stream_data_bidi_remote,
-            initial_max_stream_data_uni: params.initial_max_stream_data_uni,
-            initial_max_streams_bidi: params.initial_max_streams_bidi,
-            initial_max_streams_uni: params.initial_max_streams_uni,
-        });
+        // Early data goes by what was remembered to its end (RFC 9000 §7.4.1).
+        if !self.sends_early() {
+            self.streams.set_peer_limits(PeerLimits::from(&params));
+        }
         self.idle.negotiate(params.max_idle_timeout);
         if let Some(token) = params.stateless_reset_token {
             self.set_handshake_token(token);
@@ -319,6 +329,7 @@ impl Connection {
             return Err(TransportError::new(Code::crypto(109), reason));
         };
         let limit = params.active_connection_id_limit;
+        self.streams.set_peer_limits(PeerLimits::from(params));
         self.handshake.complete = true;
         self.local_cids.set_peer_limit(limit, &mut self.rng, &mut self.outbox.routes);
         self.outbox.events.push_back(Event::Connected);

@@ -12,6 +12,10 @@ pub struct KeyRing {
     /// What opens Initials of the version that the client began with, after the server chose another.
     pub original_initial: Option<DirectionKeys>,
     pub handshake: Option<Keys>,
+    /// What a client seals 0-RTT packets with.
+    pub early_local: Option<DirectionKeys>,
+    /// What a server opens them with.
+    pub early_remote: Option<DirectionKeys>,
     pub one_rtt: Option<OneRtt>,
     /// Packets that failed to open, of all levels: counts against the integrity limit (RFC 9001 §6.6).
     pub failures: u64,
@@ -21,8 +25,16 @@ pub struct KeyRing {
 
 impl Default for KeyRing {
     fn default() -> Self {
-        let (initial, handshake, one_rtt) = (None, None, None);
-        Self { initial, original_initial: None, handshake, one_rtt, failures: 0, limits: CipherSuite::limits }
+        Self {
+            initial: None,
+            original_initial: None,
+            handshake: None,
+            early_local: None,
+            early_remote: None,
+            one_rtt: None,
+            failures: 0,
+            limits: CipherSuite::limits,
+        }
     }
 }
 
@@ -73,7 +85,7 @@ impl KeyRing {
             Level::Initial => self.initial.as_ref().map(|keys| &keys.local),
             Level::Handshake => self.handshake.as_ref().map(|keys| &keys.local),
             Level::OneRtt => self.one_rtt.as_ref().map(|keys| &keys.local),
-            Level::ZeroRtt => None,
+            Level::ZeroRtt => self.early_local.as_ref(),
         }
     }
 
@@ -82,7 +94,8 @@ impl KeyRing {
         match level {
             Level::Initial => self.initial.as_ref().map(|keys| &keys.remote),
             Level::Handshake => self.handshake.as_ref().map(|keys| &keys.remote),
-            Level::OneRtt | Level::ZeroRtt => None,
+            Level::ZeroRtt => self.early_remote.as_ref(),
+            Level::OneRtt => None,
         }
     }
 
@@ -97,7 +110,8 @@ impl KeyRing {
 }
 
 impl OneRtt {
-    pub fn new(keys: Keys, mut secrets: OneRttSecrets) -> Self {
+    /// `next_pn` is the number of our next packet: those before were of 0-RTT.
+    pub fn new(keys: Keys, mut secrets: OneRttSecrets, next_pn: PacketNumber) -> Self {
         let next = secrets.next_keys();
         Self {
             local: keys.local,
@@ -111,7 +125,7 @@ impl OneRtt {
             phase_largest: None,
             earlier_largest: None,
             acknowledged: true,
-            local_phase_start: 0,
+            local_phase_start: next_pn,
             settled: None,
             updates: 0,
             sealed: 0,

@@ -55,7 +55,8 @@ impl Lifecycle {
     /// Handshake packets must not show what the application says (RFC 9000 §10.2.3).
     pub fn close_frame(&self, level: Level) -> Option<ConnectionClose> {
         let Self::Ended { close: Some(error), reason, .. } = self else { return None };
-        if level == Level::OneRtt || !matches!(error, CloseError::Application { .. }) {
+        if matches!(level, Level::OneRtt | Level::ZeroRtt) || !matches!(error, CloseError::Application { .. })
+        {
             return Some(ConnectionClose { error: *error, reason: reason.clone() });
         }
         let error = CloseError::Transport { code: Code::APPLICATION_ERROR, frame_type: None };

@@ -6,6 +6,7 @@
 mod accessors;
 mod construct;
 mod crypto_stream;
+mod early;
 mod handshake;
 mod idle;
 mod key_ring;

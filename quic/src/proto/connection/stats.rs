@@ -18,6 +18,10 @@ pub struct ConnectionStats {
     pub packets_sent: u64,
     /// Packets received, authenticated and not duplicates.
     pub packets_received: u64,
+    /// Packets sent before the handshake (0-RTT).
+    pub early_packets_sent: u64,
+    /// Packets received that were sent before the handshake (0-RTT).
+    pub early_packets_received: u64,
     /// Packets dropped: duplicates, not for us, or not to be opened.
     pub packets_dropped: u64,
     /// Packets that failed authentication.

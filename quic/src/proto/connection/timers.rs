@@ -26,6 +26,7 @@ impl Connection {
             self.local_cids.deadline(),
             self.keys.one_rtt.as_ref().and_then(OneRtt::previous_until),
             self.paths.deadline(),
+            self.handshake.early.keys_until,
             self.ack_deadline().filter(|_| can_send),
             self.pacing_deadline(now).filter(|_| can_send),
         ]
@@ -89,6 +90,7 @@ impl Connection {
         if self.reminder_at().is_some_and(|at| now >= at) {
             self.streams.repeat_blocked();
         }
+        self.expire_early_keys(now);
         self.local_cids.on_timeout(now, &mut self.outbox.routes);
         if let Some(keys) = &mut self.keys.one_rtt {
             keys.on_timeout(now);
@@ -133,6 +135,11 @@ impl Connection {
             SpaceId::Handshake => SpaceId::Initial,
             SpaceId::Data => return,
         };
+        if self.sends_early() && self.spaces[SpaceId::Data.index()].sent.has_ack_eliciting_in_flight() {
+            // It has no timer of its own before the handshake.
+            self.pending.set_probes(SpaceId::Data, datagrams);
+            self.resend_oldest(SpaceId::Data, datagrams);
+        }
         if self.spaces[company.index()].sent.has_ack_eliciting_in_flight() {
             self.pending.set_probes(company, datagrams);
             self.resend_oldest(company, datagrams);

@@ -169,6 +169,10 @@ impl Connection {
             self.park(level, info, &packet);
             return Ok(());
         }
+        if level == Level::ZeroRtt && self.awaits_early_keys() {
+            self.park(level, info, &packet);
+            return Ok(());
+        }
         let Some((pn, payload)) = self.open_long(level, partial, &mut packet)? else {
             return Ok(());
         };

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::PacketInfo;
-use crate::packet::{SpaceId, TransportError, TransportErrorCode as Code};
+use crate::packet::{Level, SpaceId, TransportError, TransportErrorCode as Code};
 use crate::proto::connection::Connection;
 use crate::wire::frame::{EncodeFrame as _, Frame, Frames};
 
@@ -37,6 +37,12 @@ impl Connection {
             self.admit(now, tuple, info.dcid);
         }
         self.stats.packets_received += 1;
+        match info.level {
+            Level::ZeroRtt => self.stats.early_packets_received += 1,
+            Level::OneRtt => self.limit_early_keys(now),
+            Level::Initial | Level::Handshake => {}
+        }
+        self.streams.set_early(info.level == Level::ZeroRtt);
         let (mut ack_eliciting, mut probing) = (false, true);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next()? {

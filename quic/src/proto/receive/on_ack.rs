@@ -16,6 +16,7 @@ impl Connection {
         ack: &Ack,
     ) -> Result<(), TransportError> {
         let space = info.level.space();
+        self.check_early_ack(info.level, ack)?;
         if info.level == Level::Handshake {
             // The peer has our Handshake packets, and so our address (RFC 9002 §6.2.2.1).
             self.handshake.peer_validated_us = true;

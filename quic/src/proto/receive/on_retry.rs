@@ -54,6 +54,7 @@ impl Connection {
         let [initial, ..] = &mut self.spaces;
         self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);
         self.run_fates(SpaceId::Initial);
+        self.repeat_early_data(now);
     }
 
     /// The server does not speak our version: we begin anew in another, or give up (RFC 9000 §6.2, RFC 9368 §2.1).

@@ -50,6 +50,7 @@ use self::schedule::Schedule;
 use self::table::{Flags, List, Queue, Slot, Table};
 use crate::packet::{Dir, Side, StreamId};
 use crate::wire::VarInt;
+use crate::wire::transport_parameters::TransportParameters;
 
 /// What we allow the peer: what our transport parameters say, named from our side.
 #[derive(Debug, Copy, Clone, PartialEq, Eq, Default)]
@@ -83,6 +84,19 @@ pub struct PeerLimits {
     pub initial_max_streams_bidi: u64,
     /// Unidirectional streams that we may open.
     pub initial_max_streams_uni: u64,
+}
+
+impl From<&TransportParameters> for PeerLimits {
+    fn from(params: &TransportParameters) -> Self {
+        Self {
+            initial_max_data: params.initial_max_data,
+            initial_max_stream_data_bidi_local: params.initial_max_stream_data_bidi_local,
+            initial_max_stream_data_bidi_remote: params.initial_max_stream_data_bidi_remote,
+            initial_max_stream_data_uni: params.initial_max_stream_data_uni,
+            initial_max_streams_bidi: params.initial_max_streams_bidi,
+            initial_max_streams_uni: params.initial_max_streams_uni,
+        }
+    }
 }
 
 /// What an application hears about streams. Events of one stream that have not been polled yet are joined.
@@ -182,6 +196,8 @@ pub struct Streams {
     repair: Schedule,
     fresh: Schedule,
     blocked: List,
+    /// The packet that is being taken in was sent before the handshake.
+    early: bool,
 }
 
 impl Streams {
@@ -210,7 +226,29 @@ impl Streams {
             repair: Schedule::new(Queue::Repair),
             fresh: Schedule::new(Queue::Fresh),
             blocked: List::default(),
+            early: false,
         }
+    }
+
+    /// Begins anew, without streams and without limits of the peer's: what was sent so far nobody has. What we allow the
+    /// peer stays; it has not made use of it yet.
+    pub fn restart(&mut self) {
+        let old = std::mem::replace(self, Self::new(self.side, self.limits));
+        (self.remote, self.received) = (old.remote, old.received);
+        self.check_credit();
+        Dir::ALL.into_iter().for_each(|dir| self.check_stream_limit(dir));
+    }
+
+    /// What follows arrived before the handshake, or no longer: streams that it opens are marked.
+    pub fn set_early(&mut self, early: bool) {
+        self.early = early;
+    }
+
+    /// True if the first frame of a stream of the peer's arrived before the handshake.
+    #[must_use]
+    pub fn is_early(&self, id: StreamId) -> bool {
+        let stream = self.table.find(id).and_then(|slot| self.table.get(slot));
+        stream.is_some_and(|stream| stream.early)
     }
 
     /// The peer's transport parameters have come; or, for 0-RTT, those remembered. The second time only raises limits.
@@ -267,7 +305,9 @@ impl Streams {
         let ours = id.initiator() == self.side;
         let (limit, window) = (self.initial_send_limit(id), self.stream_window(id));
         let slot = self.table.insert(id);
+        let early = self.early;
         if let Some(stream) = self.table.get_mut(slot) {
+            stream.early = early;
             if ours || id.dir() == Dir::Bi {
                 stream.send.open(limit);
             }

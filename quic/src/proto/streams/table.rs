@@ -117,6 +117,8 @@ pub(super) struct Stream {
     pub(super) acked: u64,
     /// The code of STOP_SENDING.
     pub(super) stop_code: VarInt,
+    /// Its first frame arrived before the handshake.
+    pub(super) early: bool,
     queued: Flags,
     links: [Link; QUEUES],
 }
@@ -133,6 +135,7 @@ impl Stream {
             control: Flags::default(),
             acked: 0,
             stop_code: VarInt::default(),
+            early: false,
             queued: Flags::default(),
             links: [Link { previous: NONE, next: NONE }; QUEUES],
         }

@@ -2,6 +2,7 @@
 
 mod acknowledgments;
 mod closing;
+mod early;
 mod endings;
 mod handshake;
 mod hostile;

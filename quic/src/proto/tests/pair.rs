@@ -12,10 +12,10 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig, Version};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsClientBuilder, RustlsServer, RustlsServerBuilder};
 use crate::crypto::tls::{
-    ClientResumption, ClientTls, ExportError, HandshakeData, KeyChange, ServerResumption, ServerTls, Session,
-    TlsConfigError,
+    ClientResumption, ClientTls, EarlyData, ExportError, HandshakeData, KeyChange, ServerResumption,
+    ServerTls, Session, TlsConfigError,
 };
-use crate::crypto::{ResetKey, TokenKey};
+use crate::crypto::{DirectionKeys, ResetKey, TokenKey};
 use crate::error::ConnectionError;
 use crate::packet::{
     Burst, FourTuple, Level, PreferredAddress, Rng, SocketId, StreamId, TransportError, TxBatch, TxMeta,
@@ -37,6 +37,8 @@ pub struct Peer {
     pub events: Vec<Event>,
     pub routes: Vec<RouteChange>,
     pub received: Vec<(StreamId, Vec<u8>, bool)>,
+    /// Streams that began before the handshake.
+    pub early: Vec<StreamId>,
     pub timeout: Option<Instant>,
     pub inbox: VecDeque<(Instant, Vec<u8>)>,
 }
@@ -191,6 +193,14 @@ impl Session for TamperingSession {
         self.0.read_level()
     }
 
+    fn early_keys(&mut self) -> Option<DirectionKeys> {
+        self.0.early_keys()
+    }
+
+    fn early_data(&self) -> EarlyData {
+        self.0.early_data()
+    }
+
     fn peer_transport_parameters(&self) -> Option<&[u8]> {
         self.0.peer_transport_parameters()
     }
@@ -224,6 +234,7 @@ impl Peer {
             events: Vec::new(),
             routes: Vec::new(),
             received: Vec::new(),
+            early: Vec::new(),
             timeout: None,
             inbox: VecDeque::new(),
         }
@@ -257,6 +268,9 @@ impl Peer {
     }
 
     fn on_event(&mut self, event: Event) {
+        if let Event::Stream(StreamEvent::Opened(id)) = event {
+            self.early.extend(self.connection.streams().is_early(id).then_some(id));
+        }
         if let Event::Stream(StreamEvent::Readable(id)) = event {
             let entry = match self.received.iter().position(|(known, ..)| *known == id) {
                 Some(index) => index,

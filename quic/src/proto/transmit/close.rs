@@ -7,7 +7,6 @@ use smallvec::SmallVec;
 use super::batch::Round;
 use super::datagram::TAG_LEN;
 use super::packet::OpenPacket;
-use super::profile::level_of;
 use super::write::FrameCounts;
 use crate::packet::{MIN_DATAGRAM_SIZE, SpaceId, TxBatch, TxMeta};
 use crate::proto::connection::Connection;
@@ -32,7 +31,7 @@ impl Connection {
         let mut packets: SmallVec<[OpenPacket; 3]> = SmallVec::new();
         for space in SpaceId::ALL {
             // Once the handshake is confirmed only 1-RTT keys are left.
-            if self.keys.local(level_of(space)).is_some() && self.may_send(space) {
+            if self.keys.local(self.level_of(space)).is_some() && self.may_send(space) {
                 packets.extend(self.write_close_packet(&mut round, buf, end, space));
             }
         }
@@ -66,7 +65,7 @@ impl Connection {
         end: usize,
         space: SpaceId,
     ) -> Option<OpenPacket> {
-        let mut frame = self.lifecycle.close_frame(level_of(space))?;
+        let mut frame = self.lifecycle.close_frame(self.level_of(space))?;
         frame.truncate(MAX_CLOSE_FRAME.min(end.saturating_sub(buf.len() + TAG_LEN)));
         // The peer may wait for the acknowledgment of what it finished; there will be no other packet to tell it.
         let now = round.now;

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::batch::Round;
 use super::packet::OpenPacket;
-use super::profile::{SendProfile, level_of};
+use super::profile::SendProfile;
 use crate::crypto::PacketKey;
 use crate::packet::{MIN_DATAGRAM_SIZE, SpaceId, TxBatch};
 use crate::proto::connection::Connection;
@@ -26,7 +26,7 @@ impl Connection {
         let end = start + room;
         let mut packets: SmallVec<[OpenPacket; 3]> = SmallVec::new();
         for space in SpaceId::ALL {
-            if self.keys.local(level_of(space)).is_none() || !self.may_send(space) {
+            if self.keys.local(self.level_of(space)).is_none() || !self.may_send(space) {
                 continue;
             }
             if !packets.is_empty() && end - buf.len() < MIN_COALESCED {

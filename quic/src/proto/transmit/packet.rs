@@ -2,9 +2,9 @@
 
 use super::batch::Round;
 use super::datagram::TAG_LEN;
-use super::profile::{SendProfile, level_of};
+use super::profile::SendProfile;
 use super::write::{FrameWriter, PacketContent};
-use crate::packet::{Ecn, PacketNumber, SpaceId};
+use crate::packet::{Ecn, Level, PacketNumber, SpaceId};
 use crate::proto::connection::Connection;
 use crate::proto::path::Slot;
 use crate::proto::space::SentPacket;
@@ -18,6 +18,7 @@ const SHORTEST: usize = 22;
 #[derive(Debug)]
 pub(super) struct OpenPacket {
     pub space: SpaceId,
+    pub level: Level,
     pub pn: PacketNumber,
     pub content: PacketContent,
     /// Where its parts are in the buffer of the batch.
@@ -77,7 +78,8 @@ impl Connection {
         let start = buf.len();
         let (pn, largest_acked) = (self.space(space).sent.next(), self.space(space).largest_acked);
         let pn_len = packet_number::encode_len(pn, largest_acked);
-        let layout = self.write_header(buf, round.slot, space, pn, pn_len);
+        let level = self.level_of(space);
+        let layout = self.write_header(buf, round.slot, level, pn, pn_len);
         self.grease_quic_bit(buf, start);
         let payload = layout.payload();
         let mut content = PacketContent::default();
@@ -96,7 +98,7 @@ impl Connection {
             least = least.max((start + SHORTEST + self.local_cids.initial().len()).saturating_sub(TAG_LEN));
         }
         buf.resize(buf.len().max(least) + TAG_LEN, 0);
-        Some(OpenPacket { space, pn, content, layout, end: buf.len() })
+        Some(OpenPacket { space, level, pn, content, layout, end: buf.len() })
     }
 
     /// Appends a header.
@@ -104,23 +106,25 @@ impl Connection {
         &self,
         buf: &mut Vec<u8>,
         slot: Slot,
-        space: SpaceId,
+        level: Level,
         pn: PacketNumber,
         pn_len: usize,
     ) -> Layout {
         let path = self.paths.get(slot);
         let dcid = path.remote_cid.id;
-        let ty = match space {
-            SpaceId::Data => {
+        let (ty, version) = match level {
+            Level::OneRtt => {
                 let key_phase = self.keys.one_rtt.as_ref().is_some_and(|keys| keys.phase);
                 return ShortHeader { dcid, spin: path.spin.value(), key_phase }.encode(buf, pn, pn_len);
             }
-            SpaceId::Initial => LongType::Initial,
-            SpaceId::Handshake => LongType::Handshake,
+            Level::Initial => (LongType::Initial, self.version),
+            // Whatever the server turns to (RFC 9369 §4.1).
+            Level::ZeroRtt => (LongType::ZeroRtt, self.handshake.negotiation.original),
+            Level::Handshake => (LongType::Handshake, self.version),
         };
         let scid = self.local_cids.initial();
         let token = &self.handshake.token;
-        LongHeader { ty, version: self.version, dcid, scid, token }.encode(buf, pn, pn_len)
+        LongHeader { ty, version, dcid, scid, token }.encode(buf, pn, pn_len)
     }
 
     /// Gives the QUIC bit of a packet any value, once the peer has said that it does not mind (RFC 9287 §3.1).
@@ -136,8 +140,9 @@ impl Connection {
 
     /// Seals a packet and protects its header.
     pub(super) fn seal(&mut self, buf: &mut [u8], packet: &OpenPacket) {
-        let level = level_of(packet.space);
-        let (Some(keys), Some(upto)) = (self.keys.local(level), buf.get_mut(..packet.end)) else { return };
+        let (Some(keys), Some(upto)) = (self.keys.local(packet.level), buf.get_mut(..packet.end)) else {
+            return;
+        };
         let Layout { start, pn, .. } = packet.layout;
         packet.layout.fill_length(upto);
         let Some(bytes) = upto.get_mut(start..) else { return };
@@ -154,10 +159,10 @@ impl Connection {
             self.idle.on_sent_ack_eliciting(round.now);
             self.pending.probe_sent(space);
         }
-        if space == SpaceId::Data
-            && let Some(keys) = &mut self.keys.one_rtt
-        {
-            keys.on_sealed();
+        match &mut self.keys.one_rtt {
+            Some(keys) if space == SpaceId::Data => keys.on_sealed(),
+            None if space == SpaceId::Data => self.stats.early_packets_sent += 1,
+            _ => {}
         }
         if let Some(largest) = content.largest_acked {
             self.space(space).received.on_ack_sent();

@@ -82,9 +82,9 @@ impl Connection {
 
     /// True if a space whose keys exist has an acknowledgment that waits no longer.
     fn ack_is_due(&self, now: Instant) -> bool {
-        SpaceId::ALL
-            .into_iter()
-            .any(|id| self.keys.local(level_of(id)).is_some() && self.may_send(id) && self.must_ack(id, now))
+        SpaceId::ALL.into_iter().any(|id| {
+            self.keys.local(self.level_of(id)).is_some() && self.may_send(id) && self.must_ack(id, now)
+        })
     }
 
     /// True if an acknowledgment of a space waits no longer for other frames. A peer that never acknowledges ours gets
@@ -100,7 +100,7 @@ impl Connection {
 
     /// True if a space has something ack-eliciting to send, and the keys for it.
     pub(super) fn space_wants_to_send(&self, space: SpaceId) -> bool {
-        if self.keys.local(level_of(space)).is_none() || !self.may_send(space) {
+        if self.keys.local(self.level_of(space)).is_none() || !self.may_send(space) {
             return false;
         }
         self.pending.probes(space) > 0
@@ -117,22 +117,24 @@ impl Connection {
             || (self.handshake.is_complete() && self.local_cids.wants_to_announce())
     }
 
-    /// A client sends 1-RTT packets once its handshake is complete; a server's keys exist when it may.
+    /// A client sends 1-RTT packets once its handshake is complete; a server's keys exist when it may. Before that, 0-RTT
+    /// keys serve.
     pub(super) fn may_send(&self, space: SpaceId) -> bool {
-        space != SpaceId::Data || self.side.is_server() || self.handshake.is_complete()
+        space != SpaceId::Data || self.side.is_server() || self.handshake.is_complete() || self.sends_early()
+    }
+
+    /// The level at which we send in a space.
+    pub(super) fn level_of(&self, space: SpaceId) -> Level {
+        match space {
+            SpaceId::Initial => Level::Initial,
+            SpaceId::Handshake => Level::Handshake,
+            SpaceId::Data if self.sends_early() => Level::ZeroRtt,
+            SpaceId::Data => Level::OneRtt,
+        }
     }
 
     /// True while a server must hear more from the client before it may send (RFC 9000 §8.1).
     pub(in crate::proto) fn is_amplification_limited(&self) -> bool {
         self.paths.active.is_amplification_limited(!self.handshake.is_complete())
-    }
-}
-
-/// The level at which we send in a space.
-pub(super) fn level_of(space: SpaceId) -> Level {
-    match space {
-        SpaceId::Initial => Level::Initial,
-        SpaceId::Handshake => Level::Handshake,
-        SpaceId::Data => Level::OneRtt,
     }
 }

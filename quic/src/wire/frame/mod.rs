@@ -19,7 +19,7 @@
 //! | 0x15 | STREAM_DATA_BLOCKED | 01 | | `flow` |
 //! | 0x16-0x17 | STREAMS_BLOCKED (bidirectional, unidirectional) | 01 | | `flow` |
 //! | 0x18 | NEW_CONNECTION_ID | 01 | P | `connection_id` |
-//! | 0x19 | RETIRE_CONNECTION_ID | 01 | | `connection_id` |
+//! | 0x19 | RETIRE_CONNECTION_ID | 1 | | `connection_id` |
 //! | 0x1a | PATH_CHALLENGE | 01 | P | `path` |
 //! | 0x1b | PATH_RESPONSE | 1 | P | `path` |
 //! | 0x1c-0x1d | CONNECTION_CLOSE (transport IH01, application 01) | | N | `close` |
@@ -180,7 +180,9 @@ impl Frame {
             Self::Padding(_) | Self::Ping => true,
             Self::ConnectionClose(close) if !close.is_application() => true,
             Self::Ack(_) | Self::Crypto(_) => level != Level::ZeroRtt,
-            Self::NewToken(_) | Self::PathResponse(_) | Self::HandshakeDone => level == Level::OneRtt,
+            Self::NewToken(_) | Self::PathResponse(_) | Self::RetireConnectionId(_) | Self::HandshakeDone => {
+                level == Level::OneRtt
+            }
             _ => matches!(level, Level::ZeroRtt | Level::OneRtt),
         }
     }

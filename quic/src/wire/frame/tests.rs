@@ -200,7 +200,7 @@ fn frames_belong_to_their_packets() {
         let levels: &[Level] = match frame.frame_type() {
             0x00 | 0x01 | 0x1c => &[Initial, ZeroRtt, Handshake, OneRtt],
             0x02 | 0x03 | 0x06 => &[Initial, Handshake, OneRtt],
-            0x07 | 0x1b | 0x1e => &[OneRtt],
+            0x07 | 0x19 | 0x1b | 0x1e => &[OneRtt],
             _ => &[ZeroRtt, OneRtt],
         };
         for level in [Initial, ZeroRtt, Handshake, OneRtt] {

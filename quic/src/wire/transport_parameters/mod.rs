@@ -106,6 +106,24 @@ impl Default for TransportParameters {
 }
 
 impl TransportParameters {
+    /// True if early data that keeps to the limits of `earlier` keeps to these: none of them is lower (RFC 9000 §7.4.1,
+    /// RFC 9221 §3).
+    pub fn extends(&self, earlier: &Self) -> bool {
+        let limits = |params: &Self| {
+            [
+                params.active_connection_id_limit,
+                params.initial_max_data,
+                params.initial_max_stream_data_bidi_local,
+                params.initial_max_stream_data_bidi_remote,
+                params.initial_max_stream_data_uni,
+                params.initial_max_streams_bidi,
+                params.initial_max_streams_uni,
+                params.max_datagram_frame_size,
+            ]
+        };
+        limits(self).iter().zip(limits(earlier)).all(|(now, earlier)| *now >= earlier)
+    }
+
     /// Checks a client's parameters against the source connection ID of its first Initial (RFC 9000 §7.3).
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub(super) struct SecretCatcher {
 
 #[derive(Default)]
 struct Caught {
+    early: Option<Prk>,
     handshake: Pair,
     traffic: Pair,
     exporter: Option<Prk>,
@@ -37,6 +38,7 @@ impl Caught {
         let ([handshake_client, handshake_server], [client, server]) =
             (&mut self.handshake, &mut self.traffic);
         match label {
+            "CLIENT_EARLY_TRAFFIC_SECRET" => Some(&mut self.early),
             "CLIENT_HANDSHAKE_TRAFFIC_SECRET" => Some(handshake_client),
             "SERVER_HANDSHAKE_TRAFFIC_SECRET" => Some(handshake_server),
             "CLIENT_TRAFFIC_SECRET_0" => Some(client),
@@ -50,6 +52,11 @@ impl Caught {
 impl SecretCatcher {
     pub(super) fn new(user: &Arc<dyn KeyLog>) -> Arc<Self> {
         Arc::new(Self { user: user.clone(), caught: Mutex::new(Some(Box::default())) })
+    }
+
+    /// The client's secret of the 0-RTT level, once.
+    pub(super) fn take_early(&self) -> Option<Prk> {
+        self.lock().as_mut()?.early.take()
     }
 
     /// The secrets of the Handshake level, once: (client, server).

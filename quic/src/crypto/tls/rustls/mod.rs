@@ -75,7 +75,7 @@ impl RustlsClient {
     /// From a configuration of rustls, with its certificates, ALPN list and key log.
     ///
     /// Sessions are kept where [`ClientConfig::session_store`](crate::config::ClientConfig::session_store) says, whatever
-    /// the configuration says. Early data is switched off.
+    /// the configuration says, and so is whether early data is offered.
     ///
     /// # Errors
     /// [`TlsConfigError`] if QUIC cannot use the configuration.
@@ -117,6 +117,7 @@ impl ClientTls for RustlsClient {
 
         let (mut config, secrets) = (self.config.clone(), SecretCatcher::new(&self.config.key_log));
         config.key_log = secrets.clone();
+        config.enable_early_data = resumption.early_data;
         let (store, hints) = (resumption.store.clone(), self.hints.clone());
         let versions = TicketVersions::new(version);
         let (offered, of_tickets) = (&config.alpn_protocols, versions.clone());
@@ -147,7 +148,8 @@ pub struct RustlsServer {
 impl RustlsServer {
     /// From a configuration of rustls, with its certificates, ALPN list, session storage and key log.
     ///
-    /// Early data is switched off, whatever the configuration says.
+    /// Early data is taken as [`ServerConfig::early_data`](crate::config::ServerConfig::early_data) says, whatever the
+    /// configuration says.
     ///
     /// # Errors
     /// [`TlsConfigError`] if QUIC cannot use the configuration.
@@ -186,9 +188,15 @@ impl ServerTls for RustlsServer {
             Some(store) => (store.clone(), None),
             None => (config.session_storage, Some(config.ticketer)),
         };
-        config.session_storage = Arc::new(ServerTickets { store, versions: versions.clone() });
+        if resumption.early_data.is_some() {
+            // No other value is allowed (RFC 9001 §4.6.1).
+            config.max_early_data_size = u32::MAX;
+        }
+        let (policy, time) = (resumption.early_data.clone(), config.time_provider.clone());
+        let tickets = Arc::new(ServerTickets::new(store, versions.clone(), policy, time));
+        config.session_storage = tickets.clone();
         config.ticketer = Arc::new(SealedTickets { ticketer, versions: versions.clone() });
-        let start = ServerStart { config, version: rustls_version(version), params };
+        let start = ServerStart { config, version: rustls_version(version), params, tickets };
         Ok(Box::new(RustlsSession::server(version, start, secrets, versions)))
     }
 }

@@ -14,12 +14,12 @@ use super::completed::{Completed, Exporter};
 use super::errors::transport_error;
 use super::key_log::SecretCatcher;
 use super::message::MessageReader;
-use super::tickets::{ClientTickets, TicketVersions};
+use super::tickets::{ClientTickets, ServerTickets, TicketVersions};
 use crate::crypto::client_hello::ClientHello;
 use crate::crypto::hkdf::Secret;
 use crate::crypto::tls::alert;
-use crate::crypto::tls::{ExportError, HandshakeData, KeyChange, Session};
-use crate::crypto::{CipherSuite, Keys, OneRttSecrets};
+use crate::crypto::tls::{EarlyData, ExportError, HandshakeData, KeyChange, Remembered, Session};
+use crate::crypto::{CipherSuite, DirectionKeys, Keys, OneRttSecrets};
 use crate::packet::{Level, Side, TransportError, TransportErrorCode};
 
 /// Handshake types (RFC 8446 §4).
@@ -49,6 +49,11 @@ pub(super) struct RustlsSession {
     /// On a client, where its tickets come from and go to.
     tickets: Option<Arc<ClientTickets>>,
     versions: Arc<TicketVersions>,
+    early: EarlyData,
+    /// Until they are asked for.
+    early_keys: Option<DirectionKeys>,
+    /// On a client that offers early data, what it knows of the server.
+    remembered: Option<Box<Remembered>>,
     failed: Option<TransportError>,
 }
 
@@ -67,6 +72,7 @@ pub(super) struct ServerStart {
     pub(super) config: ServerConfig,
     pub(super) version: quic::Version,
     pub(super) params: Vec<u8>,
+    pub(super) tickets: Arc<ServerTickets>,
 }
 
 impl RustlsSession {
@@ -78,6 +84,7 @@ impl RustlsSession {
         versions: Arc<TicketVersions>,
         server_name: String,
     ) -> Self {
+        let remembered = tickets.take_remembered();
         let tls = Tls::Running(Box::new(tls.into()));
         let mut session = Self {
             asked_for: Some(server_name),
@@ -86,6 +93,13 @@ impl RustlsSession {
         };
         // The ClientHello is all there is, no keys: this does not fail.
         session.failed = session.collect().err();
+        session.early_keys = session.derive_early_keys();
+        if let (Some(_), Some(remembered)) = (&session.early_keys, remembered) {
+            session.early = EarlyData::Offered;
+            session.remembered = Some(Box::new(remembered));
+        } else {
+            session.early_keys = None;
+        }
         session
     }
 
@@ -118,6 +132,9 @@ impl RustlsSession {
             asked_for: None,
             tickets: None,
             versions,
+            early: EarlyData::None,
+            early_keys: None,
+            remembered: None,
             failed: None,
         }
     }
@@ -152,10 +169,15 @@ impl RustlsSession {
             }
             _ => {}
         }
+        let refuses = self.early == EarlyData::Rejected;
         let tls = self.running()?;
+        if let (Connection::Server(tls), CLIENT_HELLO, true) = (&mut *tls, kind, refuses) {
+            tls.reject_early_data();
+        }
         if let Err(error) = tls.read_hs(message) {
             return Err(transport_error(&error, tls.alert()));
         }
+        self.learn_of_early_data(kind)?;
         // Keys of two levels may be ready at once; rustls forgets the first if it is not asked after each message.
         self.collect()?;
         self.extensions_read |= match self.side {
@@ -171,6 +193,42 @@ impl RustlsSession {
         Ok(())
     }
 
+    /// Finds out whether offered early data is taken, if this message told.
+    fn learn_of_early_data(&mut self, kind: u8) -> Result<(), TransportError> {
+        let (EarlyData::Offered, Some(tls)) = (self.early, self.tls()) else { return Ok(()) };
+        match tls {
+            Connection::Server(_) => {
+                // rustls has its own reasons: no room for guesses, the keys tell.
+                self.early_keys = self.derive_early_keys();
+                let taken = self.early_keys.is_some();
+                self.early = if taken { EarlyData::Accepted } else { EarlyData::Rejected };
+            }
+            Connection::Client(tls) if kind == ENCRYPTED_EXTENSIONS && tls.is_early_data_accepted() => {
+                let alpn = self.remembered.as_ref().map(|remembered| &remembered.alpn[..]);
+                if tls.alpn_protocol() != alpn {
+                    let why = "early data accepted for another application protocol";
+                    return Err(alert::error(rustls::AlertDescription::IllegalParameter.into(), why));
+                }
+                self.early = EarlyData::Accepted;
+            }
+            Connection::Client(tls) => {
+                let again = tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+                if again || kind == ENCRYPTED_EXTENSIONS {
+                    self.early = EarlyData::Rejected;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of 0-RTT packets, which are of the version that the client began with (RFC 9369 §4.1).
+    fn derive_early_keys(&self) -> Option<DirectionKeys> {
+        // A server has the secret also if it takes no early data; then rustls hides the keys.
+        self.tls()?.zero_rtt_keys()?;
+        let secret = self.secrets.take_early()?;
+        Some(Secret::new(self.versions.original, self.suite()?, secret).keys())
+    }
+
     /// What QUIC wants of a ClientHello and rustls does not check or decide.
     fn client_hello(&mut self, message: &[u8]) -> Result<(), TransportError> {
         // If our parser does not understand it, rustls has the last word, and the right alert.
@@ -181,6 +239,11 @@ impl RustlsSession {
         if let Tls::Waiting(start) = &mut self.tls {
             let favourite = hello.as_ref().and_then(ClientHello::favourite_suite);
             start.config.ignore_client_order |= favourite != Some(CipherSuite::ChaCha20Poly1305);
+            start.tickets.set_params(&start.params);
+            if let Some(hello) = hello.filter(ClientHello::offers_early_data) {
+                let admits = hello.ticket().is_some_and(|ticket| start.tickets.admits(ticket));
+                self.early = if admits { EarlyData::Offered } else { EarlyData::Rejected };
+            }
         }
         Ok(())
     }
@@ -190,7 +253,7 @@ impl RustlsSession {
         if let Tls::Waiting(_) = self.tls
             && let Tls::Waiting(start) = mem::replace(&mut self.tls, Tls::Broken)
         {
-            let ServerStart { config, version, params } = *start;
+            let ServerStart { config, version, params, .. } = *start;
             let tls =
                 ServerConnection::new(Arc::new(config), version, params).map_err(|error| internal(&error))?;
             self.tls = Tls::Running(Box::new(tls.into()));
@@ -296,6 +359,18 @@ impl Session for RustlsSession {
 
     fn read_level(&self) -> Level {
         self.read_level
+    }
+
+    fn early_keys(&mut self) -> Option<DirectionKeys> {
+        self.early_keys.take()
+    }
+
+    fn early_data(&self) -> EarlyData {
+        self.early
+    }
+
+    fn remembered(&self) -> Option<&Remembered> {
+        self.remembered.as_deref()
     }
 
     fn peer_transport_parameters(&self) -> Option<&[u8]> {

@@ -119,6 +119,7 @@ fn what_the_levels_forbid_early_data() {
                 | Frame::Crypto(_)
                 | Frame::NewToken(_)
                 | Frame::PathResponse(_)
+                | Frame::RetireConnectionId(_)
                 | Frame::HandshakeDone
         );
         assert_eq!(frame.allowed_in(Level::ZeroRtt), allowed, "{frame:?}");

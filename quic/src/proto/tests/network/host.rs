@@ -232,7 +232,10 @@ impl Hosted {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::HandshakeData | Event::PathChanged(_) | Event::MigrationFailed(_) => {}
+            Event::HandshakeData
+            | Event::EarlyData { .. }
+            | Event::PathChanged(_)
+            | Event::MigrationFailed(_) => {}
             Event::Connected => self.app.on_connected(),
             Event::HandshakeConfirmed => self.confirmed = true,
             Event::Stream(event) => self.app.on_event(&event),

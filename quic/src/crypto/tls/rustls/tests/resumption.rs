@@ -80,7 +80,7 @@ impl SessionStore for Careless {
 #[test]
 fn a_server_does_not_take_the_ticket_of_another_version() {
     let store = || Some(Arc::new(Careless::default()) as Arc<dyn SessionStore>);
-    let known = Known { sessions: ClientResumption { store: store() }, ..Known::new() };
+    let known = Known { sessions: ClientResumption { store: store(), ..<_>::default() }, ..Known::new() };
     assert!(!known.resumes(VERSION_1));
     assert!(known.resumes(VERSION_1));
     assert!(!known.resumes(VERSION_2));
@@ -89,7 +89,7 @@ fn a_server_does_not_take_the_ticket_of_another_version() {
     let mut config = server_config(&known.identity, &SUITES);
     config.ticketer = ::rustls::crypto::ring::Ticketer::new().unwrap();
     let server = RustlsServer::new(config).unwrap();
-    let known = Known { server, sessions: ClientResumption { store: store() }, ..known };
+    let known = Known { server, sessions: ClientResumption { store: store(), ..<_>::default() }, ..known };
     assert!(!known.resumes(VERSION_1));
     assert!(known.resumes(VERSION_1));
     assert!(!known.resumes(VERSION_2));
@@ -111,7 +111,7 @@ fn tickets_are_of_the_version_that_was_negotiated() {
 
 #[test]
 fn a_client_without_a_store_begins_anew() {
-    let known = Known { sessions: ClientResumption { store: None }, ..Known::new() };
+    let known = Known { sessions: ClientResumption { store: None, ..<_>::default() }, ..Known::new() };
     assert!(!known.resumes(VERSION_1) && !known.resumes(VERSION_1));
 }
 
@@ -141,7 +141,7 @@ fn servers_of_one_name_can_share_a_store() {
     let mut resumed = Vec::new();
     for (server, shared) in [(&known.server, true), (&other, true), (&other, false)] {
         let mut pair = Pair::resuming(VERSION_1, &known.client, server, &known.sessions);
-        let resumption = ServerResumption { store: shared.then(|| store.clone()) };
+        let resumption = ServerResumption { store: shared.then(|| store.clone()), ..<_>::default() };
         pair.server = End::new(server.start(VERSION_1, Vec::new(), &resumption).unwrap());
         pair.run(usize::MAX).unwrap();
         resumed.push(pair.client.data().resumed);
