@@ -3,14 +3,16 @@
 //! That of the main socket also keeps the endpoint's house: closed connections are forgotten in time, and when nothing is
 //! left to do the other tasks end with it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::{ControlFlow, Range};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::accept::{Waiting, answer};
+use super::allowance::Allowance;
 use super::inbox::Inbox;
 use super::routes::Route;
 use super::shared::endpoint::{Counters, Endpoint};
@@ -185,7 +187,8 @@ impl EndpointTask {
         let meta = self.meta[slot];
         let RecvMeta { remote, local_ip, ecn, len, segment_size } = meta;
         let data = self.slots[slot].as_ref();
-        let Some(data) = data.get(..len).filter(|data| !data.is_empty() && remote.port() != 0) else {
+        let sound = remote.port() != 0 && !local_ip.is_some_and(is_for_many);
+        let Some(data) = data.get(..len).filter(|data| !data.is_empty() && sound) else {
             return Counters::count(&self.endpoint.counters.malformed);
         };
         let path = FourTuple { socket: self.id, local_ip, remote };
@@ -373,6 +376,11 @@ impl Drop for EndpointTask {
     }
 }
 
+/// An address of many hosts at once: if each of them answered, one datagram would cause as many.
+fn is_for_many(ip: IpAddr) -> bool {
+    ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
 /// How many bytes at the front are short-header datagrams of one connection ID; of others, the first datagram.
 fn run(data: &[u8], segment_size: usize, cid_len: usize) -> usize {
     let is_short = |datagram: &[u8]| datagram.first().is_some_and(|first| first & 0x80 == 0);
@@ -380,42 +388,6 @@ fn run(data: &[u8], segment_size: usize, cid_len: usize) -> usize {
     let Some(cid) = data.get(1..1 + cid_len).filter(|_| is_short(data)) else { return first };
     let same = |datagram: &&[u8]| is_short(datagram) && datagram.get(1..1 + cid_len) == Some(cid);
     data.chunks(segment_size).take_while(same).map(<[u8]>::len).sum::<usize>().max(first)
-}
-
-/// How many stateless answers may leave: a bucket of one second's worth.
-/// All sockets of an endpoint have one.
-#[derive(Debug)]
-pub struct Allowance {
-    per_second: f64,
-    bucket: Mutex<Bucket>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    left: f64,
-    filled: Instant,
-}
-
-impl Allowance {
-    /// A full bucket.
-    pub fn new(now: Instant, per_second: u32) -> Self {
-        let per_second = f64::from(per_second);
-        Self { per_second, bucket: Mutex::new(Bucket { left: per_second, filled: now }) }
-    }
-
-    fn take(&self, now: Instant, endpoint: &Endpoint) -> bool {
-        let mut bucket = super::lock(&self.bucket);
-        let elapsed = now.saturating_duration_since(bucket.filled).as_secs_f64();
-        bucket.filled = bucket.filled.max(now);
-        bucket.left = (bucket.left + elapsed * self.per_second).min(self.per_second);
-        let granted = bucket.left >= 1.0;
-        if granted {
-            bucket.left -= 1.0;
-        } else {
-            Counters::count(&endpoint.counters.unanswered);
-        }
-        granted
-    }
 }
 
 #[cfg(test)]

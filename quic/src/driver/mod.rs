@@ -36,7 +36,7 @@
 //! | commands, progress, snapshot | `shared::connection` | what their names say | a store or a copy |
 //! | inbox | `inbox` | bursts and the memory they pin | a push; the task swaps |
 //! | sockets | `shared::sockets` | which socket an identifier stands for | a copy of the list of sockets |
-//! | allowance | `endpoint_task` | how many stateless answers may leave | arithmetic |
+//! | allowance | `allowance` | how many stateless answers may leave | arithmetic |
 //! | routes | `routes` | who gets which datagrams, per shard | one hash operation |
 //! | TX pool | `tx_pool` | free batches | a push or a pop |
 //!
@@ -44,6 +44,7 @@
 //! mark first and wakes then. So nobody sleeps through the end.
 
 pub mod accept;
+pub mod allowance;
 pub mod connection_task;
 pub mod ending;
 pub mod endpoint_task;

@@ -1,7 +1,7 @@
 //! What needs a look behind the handles.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -122,12 +122,18 @@ async fn a_closed_connection_leaves_no_trace() {
 struct Wire {
     arrived: Mutex<mpsc::UnboundedReceiver<(SocketAddr, Vec<u8>)>>,
     sent: Mutex<Vec<Vec<u8>>>,
+    /// Where what arrives was sent to.
+    local_ip: Option<IpAddr>,
 }
 
 impl Wire {
     fn new() -> (mpsc::UnboundedSender<(SocketAddr, Vec<u8>)>, Arc<Self>) {
+        Self::at(None)
+    }
+
+    fn at(local_ip: Option<IpAddr>) -> (mpsc::UnboundedSender<(SocketAddr, Vec<u8>)>, Arc<Self>) {
         let (arrive, arrived) = mpsc::unbounded_channel();
-        (arrive, Arc::new(Self { arrived: Mutex::new(arrived), sent: Mutex::default() }))
+        (arrive, Arc::new(Self { arrived: Mutex::new(arrived), sent: Mutex::default(), local_ip }))
     }
 
     fn sent(&self) -> usize {
@@ -147,7 +153,7 @@ impl Socket for Wire {
         };
         buffers[0].as_mut()[..datagram.len()].copy_from_slice(&datagram);
         let (len, segment_size) = (datagram.len(), datagram.len());
-        meta[0] = RecvMeta { remote, len, segment_size, ..RecvMeta::default() };
+        meta[0] = RecvMeta { remote, local_ip: self.local_ip, len, segment_size, ecn: None };
         Poll::Ready(Ok(1))
     }
 
@@ -249,4 +255,43 @@ async fn a_socket_that_fails_ends_all_connections_over_it() {
     assert!(in_time(accepting).await.unwrap());
     in_time(endpoint.wait_idle()).await;
     assert!(endpoint.connect(remote, "localhost").is_err());
+}
+
+#[tokio::test]
+async fn what_is_sent_to_many_is_not_answered_and_one_client_on_two_sockets_is_one() {
+    let (client_config, server_config) = configs();
+    let remote: SocketAddr = (Ipv4Addr::LOCALHOST, 9).into();
+    let initial = first_flight(&client_config).await[0].clone();
+    for many in ["255.255.255.255", "224.0.0.1", "ff02::1"] {
+        let (arrive, wire) = Wire::at(Some(many.parse().unwrap()));
+        let builder = Endpoint::builder().server(server_config.clone());
+        let endpoint = builder.socket(wire.clone()).unwrap();
+        arrive.send((remote, initial.clone())).unwrap();
+        in_time(async {
+            while endpoint.stats().malformed == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!((endpoint.connections(), wire.sent()), (0, 0));
+    }
+    let (arrive, wire) = Wire::new();
+    let (arrive_too, further) = Wire::new();
+    let endpoint = Endpoint::builder().server(server_config).socket(wire.clone()).unwrap();
+    endpoint.add_socket(further.clone() as Arc<dyn Socket>).unwrap();
+    arrive.send((remote, initial.clone())).unwrap();
+    arrive_too.send((remote, initial)).unwrap();
+    // Counted when those before it are in the queue.
+    arrive.send((remote, Vec::new())).unwrap();
+    arrive_too.send((remote, Vec::new())).unwrap();
+    in_time(async {
+        while endpoint.stats().malformed < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    in_time(endpoint.accept()).await.unwrap().refuse();
+    assert_eq!(wire.sent() + further.sent(), 1);
+    let next = tokio::time::timeout(Duration::from_millis(20), endpoint.accept()).await;
+    assert!(next.is_err(), "the other copy was of the same client");
 }
