@@ -2,14 +2,13 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use gannet::{
     Connection, KeyUpdateError, VarInt,
-    config::{ClientConfig, ClientVersions, RustlsClient, TransportConfig, Version, default_provider},
+    config::{ClientConfig, ClientVersions, TransportConfig, Version, default_provider},
 };
 use gannet_examples::{
     body,
@@ -19,7 +18,7 @@ use gannet_examples::{
 use gannet_http3::client::{self, SendRequest};
 use http::{Request, Uri};
 use http_body_util::BodyExt;
-use rustls::{CipherSuite, KeyLogFile};
+use rustls::CipherSuite;
 use tokio::{fs::File, io::AsyncWriteExt, task::JoinSet};
 
 use crate::{
@@ -60,14 +59,13 @@ fn config(case: TestCase) -> Result<ClientConfig> {
     if case == TestCase::ChaCha20 {
         provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
     }
-    let mut tls = tls::client_with(provider, Trust::Anybody, &[case.alpn()])?;
-    tls.key_log = Arc::new(KeyLogFile::new());
+    let tls = tls::client(Trust::Anybody, &[case.alpn().as_bytes()])?.provider(provider).build()?;
     let transport = TransportConfig::builder().handshake_timeout(HANDSHAKE_TIMEOUT).build()?;
     let versions = match case {
         TestCase::V2 => ClientVersions::default(),
         _ => ClientVersions::new(&[Version::V1])?,
     };
-    Ok(ClientConfig::new(RustlsClient::new(tls)?).transport(transport).versions(versions))
+    Ok(ClientConfig::new(tls).transport(transport).versions(versions))
 }
 
 /// Downloads files over one connection, all at once.

@@ -3,16 +3,14 @@
 use std::{
     net::{Ipv6Addr, SocketAddr},
     path::Path,
-    sync::Arc,
 };
 
 use anyhow::{Context, Result};
 use gannet::{
     Endpoint, Incoming,
-    config::{RetryPolicy, RustlsServer, ServerConfig, ServerVersions, TransportConfig, Version},
+    config::{RetryPolicy, ServerConfig, ServerVersions, TransportConfig, Version},
 };
 use gannet_examples::{certificate::Identity, root::Root, server, tls};
-use rustls::KeyLogFile;
 
 use crate::{
     case::{HANDSHAKE_TIMEOUT, TestCase},
@@ -23,8 +21,7 @@ use crate::{
 pub async fn run(case: TestCase) -> Result<()> {
     let root = Root::new(Path::new("/www")).context("/www")?;
     let identity = Identity::from_pem_files(Path::new("/certs/cert.pem"), Path::new("/certs/priv.key"))?;
-    let mut tls = tls::server(identity, &[case.alpn()])?;
-    tls.key_log = Arc::new(KeyLogFile::new());
+    let tls = tls::server(identity, &[case.alpn().as_bytes()]).build()?;
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 443));
     let transport = TransportConfig::builder().handshake_timeout(HANDSHAKE_TIMEOUT).build()?;
     let retry = if case == TestCase::Retry { RetryPolicy::Always } else { RetryPolicy::Never };
@@ -32,8 +29,7 @@ pub async fn run(case: TestCase) -> Result<()> {
         TestCase::V2 => ServerVersions::default(),
         _ => ServerVersions::new(&[Version::V1])?,
     };
-    let config =
-        ServerConfig::new(RustlsServer::new(tls)?).use_retry(retry).transport(transport).versions(versions);
+    let config = ServerConfig::new(tls).use_retry(retry).transport(transport).versions(versions);
     let endpoint = Endpoint::server(config, any)?;
     if case == TestCase::Http3 {
         server::run(&endpoint, &root).await;

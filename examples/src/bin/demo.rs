@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use gannet::{
     Endpoint,
-    config::{ClientConfig, RustlsClient, RustlsServer, ServerConfig},
+    config::{ClientConfig, ServerConfig},
 };
 use gannet_examples::{
     body,
@@ -34,7 +34,7 @@ async fn main() -> Result<()> {
     let authority = folder.path().join("authority.pem");
     std::fs::write(&authority, &development.authority)?;
 
-    let config = ServerConfig::new(RustlsServer::new(tls::server(development.identity, &["h3"])?)?);
+    let config = ServerConfig::new(tls::server(development.identity, &[b"h3"]).build()?);
     let listening = Endpoint::server(config, "127.0.0.1:0".parse()?)?;
     let port = listening.local_addr()?.port();
     say(&format!("server: {MIB} MiB to hand out on udp port {port} of 127.0.0.1"));
@@ -43,7 +43,7 @@ async fn main() -> Result<()> {
         async move { server::run(&listening, &root).await }
     });
 
-    let config = ClientConfig::new(RustlsClient::new(tls::client(Trust::File(&authority), &["h3"])?)?);
+    let config = ClientConfig::new(tls::client(Trust::File(&authority), &[b"h3"])?.build()?);
     let connected = connect(&config, "localhost", port).await?;
     say(&format!(
         "client: connected in {:.2} ms, certificate verified",

@@ -16,7 +16,7 @@ use std::{collections::HashMap, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt};
-use gannet::config::{ClientConfig, RustlsClient};
+use gannet::config::ClientConfig;
 use gannet_examples::{connect::connect, tls};
 use gannet_http3::{
     Code,
@@ -44,7 +44,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<()> {
-    let config = ClientConfig::new(RustlsClient::new(tls::client(options.trust(), &["h3"])?)?);
+    let mut tls = tls::client(options.trust(), &[b"h3"])?;
+    for pin in &options.pins {
+        tls = tls.pin(*pin);
+    }
+    let config = ClientConfig::new(tls.build()?);
     let mut servers = Servers { config, open: HashMap::new() };
     let mut summary = Summary::default();
     let fetched = fetch(options, &mut servers, &mut summary).await;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Parser};
+use gannet::config::CertificatePin;
 use gannet_examples::tls::Trust;
 use http::{HeaderName, HeaderValue, Method, Uri};
 
@@ -20,6 +21,10 @@ pub struct Options {
     /// Do not ask whose certificate the server shows.
     #[arg(long)]
     insecure: bool,
+    /// Want this of the server's certificate: `sha256//` and the base64 of its key's SHA-256, or the hexadecimal SHA-256 of
+    /// the certificate. One of them, if given several times. With --insecure it is all that counts.
+    #[arg(long = "pin", value_name = "PIN")]
+    pub pins: Vec<CertificatePin>,
     /// The request's method; GET if not given, or POST with -d.
     #[arg(short = 'X', value_name = "METHOD")]
     method: Option<Method>,
@@ -103,6 +108,15 @@ mod tests {
         let options = read("-H a:b:c https://a/").unwrap();
         assert_eq!(options.headers, [(HeaderName::from_static("a"), HeaderValue::from_static("b:c"))]);
         assert!(read("-H nothing https://a/").is_err());
+    }
+
+    #[test]
+    fn pins_are_those_of_curl_and_openssl() {
+        let key = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let options = read(&format!("--insecure --pin {key} --pin {} https://a/", "ab".repeat(32))).unwrap();
+        assert_eq!(options.pins[1], CertificatePin::Certificate([0xab; 32]));
+        assert_eq!(options.pins[0].to_string(), key);
+        assert!(read("--pin 1234 https://a/").is_err());
     }
 
     #[test]

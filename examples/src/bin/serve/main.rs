@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use gannet::{
     Endpoint,
-    config::{RetryPolicy, RustlsServer, ServerConfig},
+    config::{RetryPolicy, ServerConfig},
 };
 use gannet_examples::{
     certificate::{Development, Identity},
@@ -37,8 +37,11 @@ async fn main() -> Result<()> {
             (made.identity, Some(save(&made.authority)?))
         }
     };
-    let config = ServerConfig::new(RustlsServer::new(tls::server(identity, &["h3"])?)?)
-        .use_retry(if options.retry { RetryPolicy::Always } else { RetryPolicy::Never });
+    let config = ServerConfig::new(tls::server(identity, &[b"h3"]).build()?).use_retry(if options.retry {
+        RetryPolicy::Always
+    } else {
+        RetryPolicy::Never
+    });
     let endpoint = Endpoint::server(config, options.listen)
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let address = endpoint.local_addr()?;

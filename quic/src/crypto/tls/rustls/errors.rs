@@ -1,6 +1,6 @@
 //! What rustls complains about, as the error that closes the connection (RFC 9001 §4.8).
 
-use rustls::{AlertDescription, Error, PeerMisbehaved};
+use rustls::{AlertDescription, CertificateError, Error, PeerMisbehaved};
 
 use crate::crypto::tls::alert;
 use crate::packet::{TransportError, TransportErrorCode};
@@ -22,7 +22,12 @@ pub(super) fn transport_error(error: &Error, sent: Option<AlertDescription>) -> 
         }
         _ => sent.unwrap_or_else(|| alert_for(error)),
     };
-    alert::error(alert.into(), error)
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(why)) => {
+            alert::error(alert.into(), format_args!("invalid peer certificate: {why}"))
+        }
+        _ => alert::error(alert.into(), error),
+    }
 }
 
 /// The alert for errors for which rustls names none.
