@@ -20,13 +20,22 @@ pub struct Incoming {
     waiting: Option<Waiting>,
     path: FourTuple,
     validated: bool,
+    may_retry: bool,
+    version: u32,
     endpoint: Arc<Endpoint>,
 }
 
 impl Incoming {
     pub(super) fn new(waiting: Waiting, endpoint: Arc<Endpoint>) -> Self {
-        let (path, validated) = (waiting.incoming.path(), waiting.incoming.is_validated());
-        Self { waiting: Some(waiting), path, validated, endpoint }
+        let incoming = &waiting.incoming;
+        Self {
+            path: incoming.path(),
+            validated: incoming.is_validated(),
+            may_retry: incoming.may_retry(),
+            version: incoming.version(),
+            waiting: Some(waiting),
+            endpoint,
+        }
     }
 
     /// Makes a connection of it, as the endpoint's [`ServerConfig`] says.
@@ -92,10 +101,23 @@ impl Incoming {
         self.path.local_ip
     }
 
-    /// True if the client has proven that it receives at its address.
+    /// True if the client has proven that it receives at its address: it has followed a Retry, or shows the token of an
+    /// earlier connection (RFC 9000 §8.1).
     #[must_use]
     pub fn is_validated(&self) -> bool {
         self.validated
+    }
+
+    /// True if [`Incoming::retry`] is possible: a client follows one Retry.
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        self.may_retry
+    }
+
+    /// The QUIC version of the client's first Initial.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// What the client asks for, server name and application protocols among it; `None` while a part of it is still

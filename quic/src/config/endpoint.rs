@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ConfigError, ConnectionIdGenerator, RandomConnectionIds, check};
 use crate::packet::MAX_CID_LEN;
@@ -26,6 +27,7 @@ pub struct EndpointConfig {
     pub(crate) reset_key: Option<Secret>,
     /// Drawn at random by the endpoint if not set.
     pub(crate) token_key: Option<Secret>,
+    pub(crate) token_key_period: Duration,
     pub(crate) rng_seed: Option<Secret>,
     pub(crate) max_connections: usize,
     pub(crate) max_incoming: usize,
@@ -49,6 +51,7 @@ impl Default for EndpointConfig {
             connection_ids: Arc::new(RandomConnectionIds::default()),
             reset_key: None,
             token_key: None,
+            token_key_period: Duration::from_secs(24 * 3600),
             rng_seed: None,
             max_connections: 1 << 20,
             max_incoming: 1024,
@@ -83,11 +86,18 @@ impl EndpointConfigBuilder {
         self
     }
 
-    /// The key that Retry tokens are sealed with (RFC 9000 §8.1.2). Default random.
+    /// The secret that the keys of address validation tokens are derived from (RFC 9000 §8.1). Default random.
     ///
-    /// Endpoints that share an address need to share it.
+    /// Endpoints that clients take for one server need to share it, for instance those behind a load balancer.
     pub fn token_key(mut self, key: [u8; 32]) -> Self {
         self.0.token_key = Some(Secret(key));
+        self
+    }
+
+    /// For how long tokens are sealed with one key before the next takes over; it opens tokens for as long again, whatever
+    /// lifetime they have. Default 24 hours, at least a minute. Endpoints that share a token key must share it.
+    pub fn token_key_period(mut self, period: Duration) -> Self {
+        self.0.token_key_period = period;
         self
     }
 
@@ -152,6 +162,7 @@ impl EndpointConfigBuilder {
         check(c.connection_ids.len() <= MAX_CID_LEN, "connection_ids", "are longer than 20 bytes")?;
         check(c.max_connections > 0, "max_connections", "is 0")?;
         check(c.max_incoming > 0, "max_incoming", "is 0")?;
+        check(c.token_key_period >= Duration::from_secs(60), "token_key_period", "is below a minute")?;
         check(c.incoming_buffer_size >= 4096, "incoming_buffer_size", "is below 4096")?;
         Ok(self.0)
     }

@@ -11,6 +11,8 @@ mod connection_id;
 mod dev_cert;
 mod endpoint;
 mod peers;
+mod token_log;
+mod token_store;
 mod transport;
 mod versions;
 
@@ -19,6 +21,8 @@ pub use connection_id::{ConnectionIdGenerator, RandomConnectionIds};
 pub use dev_cert::{DevCertificate, DevCertificateError};
 pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
 pub use peers::{ClientConfig, RetryPolicy, ServerConfig};
+pub use token_log::{BloomTokenLog, TokenLog};
+pub use token_store::{MemoryTokenStore, TokenIssuer, TokenStore};
 pub use transport::{TransportConfig, TransportConfigBuilder};
 pub use versions::{ClientVersions, ServerVersions, Version};
 

@@ -7,7 +7,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::StoresServerSessions;
 
-use super::{ClientVersions, ServerVersions, TransportConfig};
+use super::{
+    BloomTokenLog, ClientVersions, MemoryTokenStore, ServerVersions, TokenLog, TokenStore, TransportConfig,
+};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
 use crate::crypto::tls::{
     ClientResumption, ClientTls, EarlyDataPolicy, ServerResumption, ServerTls, SessionStore, TlsConfigError,
@@ -21,6 +23,7 @@ pub struct ClientConfig {
     pub(crate) transport: Arc<TransportConfig>,
     pub(crate) versions: ClientVersions,
     pub(crate) resumption: ClientResumption,
+    pub(crate) token_store: Option<Arc<dyn TokenStore>>,
 }
 
 impl ClientConfig {
@@ -31,6 +34,7 @@ impl ClientConfig {
             transport: Arc::default(),
             versions: ClientVersions::default(),
             resumption: ClientResumption::default(),
+            token_store: Some(Arc::new(MemoryTokenStore::default())),
         }
     }
 
@@ -89,6 +93,16 @@ impl ClientConfig {
         self
     }
 
+    /// Where tokens are kept that servers give for the next connection, so that they need not ask then whether we receive
+    /// at our address (RFC 9000 §8.1.3). Default a [`MemoryTokenStore`] of this configuration and its clones.
+    ///
+    /// With `None` no token is kept: servers have one means less to recognise this client.
+    #[must_use]
+    pub fn token_store(mut self, store: Option<Arc<dyn TokenStore>>) -> Self {
+        self.token_store = store;
+        self
+    }
+
     /// What makes the TLS sessions.
     #[must_use]
     pub fn tls(&self) -> &Arc<dyn ClientTls> {
@@ -104,14 +118,27 @@ impl ClientConfig {
 }
 
 /// When clients have to prove that they receive at their address before anything is spent on them.
-#[derive(Debug, Copy, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryPolicy {
-    /// Only when the queue of incoming connections is full. It saves a round trip.
-    #[default]
+    /// Only when there is no room for the connection: see [`EndpointConfigBuilder`](super::EndpointConfigBuilder).
     Never,
-    /// Always: each handshake takes one round trip more (RFC 9000 §8.1.2).
+    /// While many handshakes are under way: usually none waits for a round trip, and a flood from forged addresses does
+    /// not get to what is expensive, TLS (RFC 9000 §8.1.2).
+    UnderLoad {
+        /// More than so many: incoming connections that wait for `accept`, and accepted ones that have not completed
+        /// the handshake.
+        handshakes: usize,
+    },
+    /// Always: each handshake takes one round trip more, but for clients with a token of an earlier connection.
     Always,
+}
+
+impl Default for RetryPolicy {
+    /// [`RetryPolicy::UnderLoad`] of more than 512 handshakes.
+    fn default() -> Self {
+        Self::UnderLoad { handshakes: 512 }
+    }
 }
 
 /// How an endpoint accepts connections.
@@ -124,6 +151,9 @@ pub struct ServerConfig {
     pub(crate) retry_token_lifetime: Duration,
     pub(crate) resumption: ServerResumption,
     pub(crate) preferred_address: Option<PreferredAddress>,
+    pub(crate) new_tokens: u8,
+    pub(crate) new_token_lifetime: Duration,
+    pub(crate) token_log: Option<Arc<dyn TokenLog>>,
 }
 
 impl ServerConfig {
@@ -137,6 +167,9 @@ impl ServerConfig {
             retry_token_lifetime: Duration::from_secs(15),
             resumption: ServerResumption::default(),
             preferred_address: None,
+            new_tokens: 2,
+            new_token_lifetime: Duration::from_secs(24 * 3600),
+            token_log: Some(Arc::new(BloomTokenLog::default())),
         }
     }
 
@@ -205,17 +238,46 @@ impl ServerConfig {
         self
     }
 
-    /// Whether clients are asked to come again with a token that proves their address. Default never.
+    /// When clients are asked to come again with a token that proves their address. Default while more than 512
+    /// handshakes are under way.
     #[must_use]
     pub fn use_retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// How long such a token is good for. Default 15 s.
+    /// How long the token of a Retry is good for. Default 15 s.
     #[must_use]
     pub fn retry_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.retry_token_lifetime = lifetime;
+        self
+    }
+
+    /// How many tokens a client is given for its next connections, after the handshake and again when its address
+    /// changes (NEW_TOKEN, RFC 9000 §8.1.3). Default 2; 0 gives none.
+    ///
+    /// A client that comes with one counts as validated: it is spared a Retry, and the limit on what it is sent before it
+    /// has shown that it receives.
+    #[must_use]
+    pub fn new_tokens(mut self, tokens: u8) -> Self {
+        self.new_tokens = tokens;
+        self
+    }
+
+    /// How long such a token is good for. Default 24 hours. It opens for no longer than its key: see
+    /// [`EndpointConfigBuilder::token_key_period`](super::EndpointConfigBuilder::token_key_period).
+    #[must_use]
+    pub fn new_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.new_token_lifetime = lifetime;
+        self
+    }
+
+    /// Where it is noted which of these tokens were used. Default a [`BloomTokenLog`] of this configuration and its clones.
+    ///
+    /// With `None` no token counts.
+    #[must_use]
+    pub fn token_log(mut self, log: Option<Arc<dyn TokenLog>>) -> Self {
+        self.token_log = log;
         self
     }
 }

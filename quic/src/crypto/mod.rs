@@ -33,4 +33,4 @@ pub use initial::initial_keys;
 pub use keys::{AeadLimits, CipherSuite, DirectionKeys, Keys, OneRttSecrets, PacketKey};
 pub use reset::ResetKey;
 pub use retry::{retry_tag, verify_retry_tag};
-pub use tokens::{TokenError, TokenKey};
+pub use tokens::{TokenError, TokenKey, TokenLifetimes, TokenScope, ValidToken};

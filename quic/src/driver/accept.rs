@@ -7,7 +7,7 @@ use super::ending::Ending;
 use super::inbox::Inbox;
 use super::routes::Entries;
 use super::shared::connection::{Connection, ConnectionRef};
-use super::shared::endpoint::Endpoint;
+use super::shared::endpoint::{Endpoint, Handshaking};
 use crate::config::ServerConfig;
 use crate::error::ConnectionError;
 use crate::net::Transmit;
@@ -21,6 +21,8 @@ pub struct Waiting {
     pub incoming: Incoming,
     /// The datagrams after it.
     pub inbox: Arc<Inbox>,
+    /// Counts it.
+    pub handshaking: Handshaking,
 }
 
 impl Waiting {
@@ -49,17 +51,18 @@ impl Waiting {
         config: Arc<ServerConfig>,
     ) -> Result<ConnectionRef, ConnectionError> {
         self.absorb();
-        let Self { incoming, inbox } = self;
+        let Self { incoming, inbox, handshaking } = self;
         let path = incoming.path();
         let shared = Connection::new(Side::Server, inbox.clone(), &config.transport, path);
         let handle = ConnectionRef::new(shared.clone());
         if !endpoint.register(&shared, None) {
-            Self { incoming, inbox }.refuse(endpoint);
+            Self { incoming, inbox, handshaking }.refuse(endpoint);
             return Err(ConnectionError::LocallyClosed);
         }
         inbox.set_limit(Inbox::limit(&config.transport));
         let initial = Some((path.remote, incoming.dcid()));
-        let ending = Ending::new(endpoint.clone(), shared, Entries { initial, ..Entries::default() });
+        let mut ending = Ending::new(endpoint.clone(), shared, Entries { initial, ..Entries::default() });
+        ending.handshaking = Some(handshaking);
         endpoint.spawn(ConnectionTask::serve(incoming, config, ending));
         Ok(handle)
     }
@@ -70,7 +73,7 @@ impl Waiting {
         self.ignore(endpoint);
     }
 
-    /// Asks the client to come again with a token that proves its address. Gives it back if it has done so already.
+    /// Asks the client to come again with a token that proves its address. Gives it back if it has followed one already.
     pub fn retry(self, endpoint: &Endpoint) -> Option<Self> {
         let mut rng = endpoint.fork_rng();
         let ids = &*endpoint.core.connection_ids;
@@ -86,7 +89,7 @@ impl Waiting {
 
     /// Forgets the client without a word.
     pub fn ignore(self, endpoint: &Endpoint) {
-        let Self { incoming, inbox } = self;
+        let Self { incoming, inbox, .. } = self;
         endpoint.routes.remove_initial(&inbox, incoming.path().remote, incoming.dcid());
         inbox.close();
         // It may have been the last thing that the endpoint's task was there for.

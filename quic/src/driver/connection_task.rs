@@ -12,15 +12,15 @@ use super::shared::chunks::Chunks;
 use super::shared::stream::Stream;
 use super::timer::Timer;
 use super::transmit::Transmitter;
-use crate::config::ServerConfig;
+use crate::config::{ServerConfig, TokenIssuer, TokenStore};
 use crate::error::ConnectionError;
 use crate::packet::{Burst, TransportError, TransportErrorCode};
 use crate::proto::endpoint::Incoming;
-use crate::proto::{self, ServerArgs};
+use crate::proto::{self, NewTokens, ServerArgs};
 
 /// Drives a connection until it is over; what it does in a turn is in [`pump`](super::pump).
 pub struct ConnectionTask {
-    pub(super) connection: proto::Connection,
+    pub connection: proto::Connection,
     pub(super) ending: Ending,
     pub(super) transmitter: Transmitter,
     pub(super) timer: Timer,
@@ -39,6 +39,8 @@ pub struct ConnectionTask {
     /// The application was told that the connection is over.
     pub(super) over: bool,
     pub(super) scratch: Scratch,
+    /// Where a client keeps the server's tokens, and under which name and address.
+    pub tokens: Option<(Arc<dyn TokenStore>, TokenIssuer)>,
 }
 
 /// Lists that are filled and emptied within a turn; empty ones are swapped for full ones.
@@ -69,6 +71,7 @@ impl ConnectionTask {
             draining: false,
             over: false,
             scratch: Scratch::default(),
+            tokens: None,
         }
     }
 
@@ -81,6 +84,11 @@ impl ConnectionTask {
             config: config.transport.clone(),
             endpoint: &ending.endpoint.core,
             preferred_address: config.preferred_address,
+            new_tokens: Some(NewTokens {
+                key: ending.endpoint.tokens.clone(),
+                wall: super::wall_clock(),
+                count: config.new_tokens,
+            }),
             rng: ending.endpoint.fork_rng(),
         };
         match proto::Connection::server(super::now(), incoming, args) {

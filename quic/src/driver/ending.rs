@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::routes::Entries;
 use super::shared::connection::Connection;
-use super::shared::endpoint::Endpoint;
+use super::shared::endpoint::{Endpoint, Handshaking};
 use super::shared::stream::Stream;
 use crate::error::ConnectionError;
 use crate::packet::StreamId;
@@ -44,13 +44,15 @@ pub struct Ending {
     pub entries: Entries,
     /// All streams that the task has met.
     pub streams: HashMap<StreamId, StreamEntry, foldhash::fast::RandomState>,
+    /// Counts a server's handshake until it is complete.
+    pub handshaking: Option<Handshaking>,
     linger: Option<Instant>,
 }
 
 impl Ending {
     /// The end of a connection that has not begun.
     pub fn new(endpoint: Arc<Endpoint>, shared: Arc<Connection>, entries: Entries) -> Self {
-        Self { endpoint, shared, entries, streams: HashMap::default(), linger: None }
+        Self { endpoint, shared, entries, streams: HashMap::default(), handshaking: None, linger: None }
     }
 
     /// Leaves a tombstone in place of the routes.

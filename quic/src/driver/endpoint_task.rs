@@ -19,7 +19,7 @@ use super::shared::endpoint::{Counters, Endpoint};
 use super::shared::signal::Signal;
 use super::shared::sockets::{Added, Sockets};
 use super::timer::Timer;
-use crate::config::{RetryPolicy, ServerConfig, ServerVersions};
+use crate::config::{ServerConfig, ServerVersions};
 use crate::net::{RecvMeta, Socket, SocketFuture, Unreachable};
 use crate::packet::{
     Buffer, BufferPool, Burst, ConnectionId, FourTuple, ResetToken, Rng, SocketId, VERSION_1, VERSION_2,
@@ -187,7 +187,7 @@ impl EndpointTask {
         let meta = self.meta[slot];
         let RecvMeta { remote, local_ip, ecn, len, segment_size } = meta;
         let data = self.slots[slot].as_ref();
-        let sound = remote.port() != 0 && !local_ip.is_some_and(is_for_many);
+        let sound = remote.port() != 0 && !is_for_many(remote.ip()) && !local_ip.is_some_and(is_for_many);
         let Some(data) = data.get(..len).filter(|data| !data.is_empty() && sound) else {
             return Counters::count(&self.endpoint.counters.malformed);
         };
@@ -316,8 +316,7 @@ impl EndpointTask {
             burst.path,
             burst.ecn,
             burst.buffer.as_ref(),
-            &self.endpoint.tokens,
-            config.retry_token_lifetime,
+            self.endpoint.validation(&config),
         );
         match opened {
             Ok(incoming) => self.queue(burst.received, incoming, &config),
@@ -334,15 +333,15 @@ impl EndpointTask {
         let endpoint = &self.endpoint;
         let inbox = Arc::new(Inbox::new(endpoint.config.incoming_buffer_size));
         let (remote, dcid) = (incoming.path().remote, incoming.dcid());
-        let validated = incoming.is_validated();
-        let waiting = Waiting { incoming, inbox };
+        let wants_retry = !incoming.is_validated() && endpoint.wants_retry(config.retry);
+        let waiting = Waiting { incoming, inbox, handshaking: endpoint.begin_handshake() };
         let queued = endpoint.incoming.len();
         let crowded = queued >= endpoint.config.max_incoming
             || queued + endpoint.connections() >= endpoint.config.max_connections;
         if crowded {
             Counters::count(&endpoint.counters.turned_away);
         }
-        if crowded || (config.retry == RetryPolicy::Always && !validated) {
+        if crowded || wants_retry {
             if self.answers.take(now, endpoint)
                 && let Some(waiting) = waiting.retry(endpoint)
             {
@@ -350,10 +349,16 @@ impl EndpointTask {
             }
             return;
         }
-        if endpoint.routes.add_initial(&waiting.inbox, remote, dcid)
-            && let Err(waiting) = endpoint.incoming.push(waiting)
-        {
-            waiting.refuse(endpoint);
+        if !endpoint.routes.add_initial(&waiting.inbox, remote, dcid) {
+            return;
+        }
+        // The endpoint is closed: whoever comes now learns it as long as there are not too many.
+        if let Err(waiting) = endpoint.incoming.push(waiting) {
+            if self.answers.take(now, endpoint) {
+                waiting.refuse(endpoint);
+            } else {
+                waiting.ignore(endpoint);
+            }
         }
     }
 }
@@ -376,9 +381,10 @@ impl Drop for EndpointTask {
     }
 }
 
-/// An address of many hosts at once: if each of them answered, one datagram would cause as many.
+/// An address of many hosts at once, or of none: if each of them answered, one datagram would cause as many; and an answer
+/// there would go to all of them.
 fn is_for_many(ip: IpAddr) -> bool {
-    ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
+    ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// How many bytes at the front are short-header datagrams of one connection ID; of others, the first datagram.

@@ -291,6 +291,7 @@ impl ConnectionTask {
                 let data = self.connection.handshake_data();
                 let identity = self.connection.peer_identity().map(std::sync::Arc::new);
                 self.ending.endpoint.answered(shared);
+                self.ending.handshaking = None;
                 shared.advance(|progress| {
                     progress.handshake_data = data;
                     progress.peer_identity = identity;
@@ -301,6 +302,12 @@ impl ConnectionTask {
             Event::HandshakeConfirmed => shared.advance(|progress| progress.confirmed = true),
             Event::PathChanged(path) => self.on_path_changed(path),
             Event::MigrationFailed(path) => self.on_migration_failed(path),
+            Event::NewToken(token) => {
+                if let Some((store, issuer)) = &mut self.tokens {
+                    issuer.version = self.connection.version();
+                    store.put(issuer, token);
+                }
+            }
             Event::Stream(event) => self.on_stream_event(event),
             Event::Closed(error) => {
                 self.over = true;

@@ -1,5 +1,7 @@
 //! What needs a look behind the handles.
 
+mod incoming;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};

@@ -30,15 +30,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-pub use connection::{ClientArgs, Connection, ConnectionStats, EndpointShared, ServerArgs};
+pub use connection::{ClientArgs, Connection, ConnectionStats, EndpointShared, NewTokens, ServerArgs};
 pub use endpoint::{
-    Class, Incoming, Rejected, classify, has_quic_bit, refuse, retry, stateless_reset, version_negotiation,
+    AddressValidation, Class, Incoming, Rejected, classify, has_quic_bit, refuse, retry, stateless_reset,
+    version_negotiation,
 };
 pub use streams::{RecvChunk, StreamEvent, Streams};
 pub use transmit::FrameCounts;
 
 pub use crate::crypto::tls;
-pub use crate::crypto::{ResetKey, TokenError, TokenKey};
+pub use crate::crypto::{ResetKey, TokenError, TokenKey, TokenLifetimes, TokenScope, ValidToken};
 pub use crate::packet::{
     Buffer, BufferPool, Burst, Ecn, FourTuple, LocalPath, PreferredAddress, ResetToken, SocketId, TxBatch,
     TxMeta,
@@ -94,6 +95,8 @@ pub enum Event {
     PathChanged(FourTuple),
     /// The path that [`Connection::migrate`] tried does not work; the connection stays where it is.
     MigrationFailed(FourTuple),
+    /// The server gives us a token for the next connection to it (RFC 9000 §8.1.3).
+    NewToken(Bytes),
     /// News of one stream.
     Stream(StreamEvent),
     /// The connection is over; comes exactly once, and nothing but a last datagram follows.

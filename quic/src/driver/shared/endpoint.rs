@@ -16,8 +16,8 @@ use super::connection::{Connection, ConnectionRef};
 use super::signal::Signal;
 use super::sockets::{SocketUse, Sockets};
 use super::waiters::Waiters;
-use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
-use crate::crypto::{ResetKey, TokenKey};
+use crate::config::{ClientConfig, EndpointConfig, RetryPolicy, ServerConfig, TokenIssuer};
+use crate::crypto::{ResetKey, TokenKey, TokenLifetimes};
 use crate::driver::accept::Waiting;
 use crate::driver::allowance::Allowance;
 use crate::driver::connection_task::ConnectionTask;
@@ -30,7 +30,7 @@ use crate::driver::tx_pool::TxPool;
 use crate::error::{ConnectError, ConnectionError};
 use crate::net::{Socket, SocketSource, UdpOptions, Unreachable};
 use crate::packet::{FourTuple, Rng, Side};
-use crate::proto::{self, ClientArgs};
+use crate::proto::{self, AddressValidation, ClientArgs};
 use crate::wire::VarInt;
 
 /// What everything of an endpoint shares.
@@ -39,8 +39,8 @@ pub struct Endpoint {
     pub config: EndpointConfig,
     /// What the protocol core needs of an endpoint.
     pub core: proto::EndpointShared,
-    /// Seals Retry tokens.
-    pub tokens: TokenKey,
+    /// Seals address validation tokens.
+    pub tokens: Arc<TokenKey>,
     /// Who gets a datagram.
     pub routes: Routes,
     /// Send and receive.
@@ -61,6 +61,18 @@ pub struct Endpoint {
     registry: Mutex<Registry>,
     runtime: tokio::runtime::Handle,
     handles: AtomicUsize,
+    /// Clients that wait for a decision, and connections that were accepted and have not completed the handshake.
+    handshaking: Arc<AtomicUsize>,
+}
+
+/// A handshake of a server, from the first Initial on; counted as under way until this is dropped.
+#[derive(Debug)]
+pub struct Handshaking(Arc<AtomicUsize>);
+
+impl Drop for Handshaking {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Datagrams and connections that were turned away.
@@ -107,7 +119,7 @@ impl Endpoint {
                 connection_ids: config.connection_ids.clone(),
                 reset_key: Arc::new(ResetKey::new(&reset_key)),
             },
-            tokens: TokenKey::new(&token_key),
+            tokens: Arc::new(TokenKey::new(&token_key, config.token_key_period)),
             routes: Routes::default(),
             tx_pool: TxPool::default(),
             incoming: Accepted::default(),
@@ -120,6 +132,7 @@ impl Endpoint {
             registry: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
             handles: AtomicUsize::new(0),
+            handshaking: Arc::default(),
             sockets: Arc::new(Sockets::new(socket)),
             config,
         }
@@ -194,6 +207,28 @@ impl Endpoint {
         Ok(())
     }
 
+    /// How the tokens of clients are checked.
+    pub fn validation<'a>(&'a self, config: &'a ServerConfig) -> AddressValidation<'a> {
+        let (retry, new_token) = (config.retry_token_lifetime, config.new_token_lifetime);
+        let lifetimes = TokenLifetimes { retry, new_token };
+        AddressValidation { key: &self.tokens, lifetimes, log: config.token_log.as_deref() }
+    }
+
+    /// Whether clients that are not validated are asked for that now.
+    pub fn wants_retry(&self, policy: RetryPolicy) -> bool {
+        match policy {
+            RetryPolicy::Never => false,
+            RetryPolicy::UnderLoad { handshakes } => self.handshaking.load(Ordering::Relaxed) > handshakes,
+            RetryPolicy::Always => true,
+        }
+    }
+
+    /// Counts a handshake.
+    pub fn begin_handshake(&self) -> Handshaking {
+        self.handshaking.fetch_add(1, Ordering::Relaxed);
+        Handshaking(self.handshaking.clone())
+    }
+
     /// An independent source of randomness.
     pub fn fork_rng(&self) -> Rng {
         lock(&self.rng).fork()
@@ -221,6 +256,7 @@ impl Endpoint {
             versions: &config.versions,
             path,
             server_name,
+            tokens: config.token_store.as_deref(),
             tls: &config.tls,
             resumption: &config.resumption,
             config: config.transport.clone(),
@@ -239,7 +275,12 @@ impl Endpoint {
         if by_address && !self.routes.add_peer(&shared.inbox, &mut ending.entries, remote) {
             return Err(ConnectError::AlreadyConnected(remote));
         }
-        self.spawn(ConnectionTask::new(connection, ending, config.transport.send_budget));
+        let mut task = ConnectionTask::new(connection, ending, config.transport.send_budget);
+        task.tokens = config.token_store.clone().map(|store| {
+            let (server_name, version) = (server_name.to_owned(), task.connection.version());
+            (store, TokenIssuer { server_name, address: remote, version })
+        });
+        self.spawn(task);
         Ok(handle)
     }
 

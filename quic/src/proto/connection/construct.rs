@@ -8,9 +8,12 @@ use super::idle::Idle;
 use super::key_ring::KeyRing;
 use super::lifecycle::Lifecycle;
 use super::negotiation::{Negotiation, Restart};
+use super::new_tokens::{NewTokens, TokenIssue};
 use super::pending::Pending;
 use super::{Connection, ConnectionStats, Outbox};
-use crate::config::{ClientVersions, ConnectionIdGenerator, ServerVersions, TransportConfig};
+use crate::config::{
+    ClientVersions, ConnectionIdGenerator, ServerVersions, TokenIssuer, TokenStore, TransportConfig,
+};
 use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption, ServerTls, Session, TlsConfigError};
 use crate::crypto::{ResetKey, initial_keys};
 use crate::packet::{ConnectionId, FourTuple, PreferredAddress, Rng, Side, SpaceId};
@@ -45,6 +48,8 @@ pub struct ClientArgs<'a> {
     pub path: FourTuple,
     /// Whom the certificate must name.
     pub server_name: &'a str,
+    /// Tokens of earlier connections (RFC 9000 §8.1.3).
+    pub tokens: Option<&'a dyn TokenStore>,
     /// Makes the TLS session.
     pub tls: &'a Arc<dyn ClientTls>,
     /// Where sessions of earlier connections are.
@@ -72,6 +77,8 @@ pub struct ServerArgs<'a> {
     pub endpoint: &'a EndpointShared,
     /// Where else this server can be reached, and would rather be; ignored where our connection IDs are empty.
     pub preferred_address: Option<PreferredAddress>,
+    /// Makes tokens for the client's next connections; `None` for none.
+    pub new_tokens: Option<NewTokens>,
     /// Randomness of this connection alone.
     pub rng: Rng,
 }
@@ -82,14 +89,23 @@ impl Connection {
     /// # Errors
     /// If TLS cannot begin with this configuration and server name.
     pub fn client(now: Instant, args: ClientArgs<'_>) -> Result<Self, TlsConfigError> {
-        let ClientArgs { versions, path, server_name, tls, resumption, config, endpoint, mut rng } = args;
+        let ClientArgs { versions, path, server_name, tokens, tls, resumption, config, endpoint, mut rng } =
+            args;
         let scid = endpoint.connection_ids.generate(&mut rng);
         let dcid = random_dcid(&mut rng);
-        // Sessions are of a version (RFC 9369 §5): a server that is known in one is met in it.
-        let resumable = |version: &u32| tls.resumable(*version, server_name, resumption);
+        let take_token = |version: u32| {
+            let server_name = server_name.to_owned();
+            tokens?.take(&TokenIssuer { server_name, address: path.remote, version })
+        };
+        // Sessions and tokens are of a version (RFC 9369 §5): a server that is known in one is met in it.
+        let mut token = None;
+        let is_known = |version: u32| {
+            token = take_token(version);
+            token.is_some() || tls.resumable(version, server_name, resumption)
+        };
         let restart =
             Restart { tls: tls.clone(), server_name: server_name.to_owned(), resumption: resumption.clone() };
-        let negotiation = Negotiation::client(versions.clone(), resumable, restart);
+        let negotiation = Negotiation::client(versions.clone(), is_known, restart);
         let version = negotiation.original;
         let mut params = local_params(&config, scid);
         params.version_information = Some(negotiation.information(version, &mut rng));
@@ -114,6 +130,7 @@ impl Connection {
             rng,
         );
         connection.begin_early_data();
+        connection.handshake.token = token.unwrap_or_default();
         // A ClientHello is there from the start; nothing in it can be wrong yet.
         if let Err(error) = connection.pump_tls(now) {
             connection.fail(now, error);
@@ -126,7 +143,16 @@ impl Connection {
     /// # Errors
     /// If TLS cannot begin with this configuration.
     pub fn server(now: Instant, incoming: Incoming, args: ServerArgs<'_>) -> Result<Self, TlsConfigError> {
-        let ServerArgs { versions, tls, resumption, config, endpoint, preferred_address, mut rng } = args;
+        let ServerArgs {
+            versions,
+            tls,
+            resumption,
+            config,
+            endpoint,
+            preferred_address,
+            new_tokens,
+            mut rng,
+        } = args;
         let scid = endpoint.connection_ids.generate(&mut rng);
         let mut params = local_params(&config, scid);
         params.original_destination_connection_id = Some(incoming.original_dcid());
@@ -169,6 +195,7 @@ impl Connection {
             connection.local_cids.add_preferred(cid, &mut connection.outbox.routes);
         }
         connection.handshake.peer_scid = Some(incoming.scid());
+        connection.pending.new_tokens = TokenIssue::new(now, new_tokens);
         connection.receive_incoming(now, incoming);
         Ok(connection)
     }

@@ -32,7 +32,7 @@ pub struct Handshake {
     pub original_dcid: ConnectionId,
     /// The source ID of the Retry that the client followed.
     pub retry_scid: Option<ConnectionId>,
-    /// What the client's Initials carry: from a Retry.
+    /// What the client's Initials carry: from an earlier connection, or from a Retry.
     pub token: Bytes,
     /// The peer's source ID, once it is fixed by its first packet.
     pub peer_scid: Option<ConnectionId>,
@@ -351,6 +351,7 @@ impl Connection {
         self.discard_space(now, SpaceId::Handshake);
         if self.side == Side::Server {
             self.outbox.routes.push_back(crate::proto::RouteChange::RemoveInitial);
+            self.offer_tokens();
         }
         self.outbox.events.push_back(Event::HandshakeConfirmed);
         self.probe_preferred(now);

@@ -14,6 +14,7 @@ mod key_update;
 mod lifecycle;
 mod mtu;
 mod negotiation;
+mod new_tokens;
 mod pending;
 mod stats;
 mod timers;
@@ -25,6 +26,7 @@ use std::time::Instant;
 
 pub use construct::{ClientArgs, EndpointShared, ServerArgs};
 pub use crypto_stream::{CryptoRecv, CryptoSend};
+pub use new_tokens::NewTokens;
 pub use stats::ConnectionStats;
 
 use self::handshake::Handshake;

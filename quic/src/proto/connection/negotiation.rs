@@ -57,8 +57,9 @@ pub struct Restart {
 
 impl Negotiation {
     /// Of a client. It begins with the best version that `is_known` from earlier connections, if there is one.
-    pub fn client(versions: ClientVersions, is_known: impl Fn(&u32) -> bool, restart: Restart) -> Self {
-        let known = versions.preferred().iter().map(|version| version.as_u32()).find(is_known);
+    pub fn client(versions: ClientVersions, mut is_known: impl FnMut(u32) -> bool, restart: Restart) -> Self {
+        let known =
+            versions.preferred().iter().map(|version| version.as_u32()).find(|version| is_known(*version));
         let original = known.unwrap_or(versions.first_flight().as_u32());
         // There is nothing to turn to with one version.
         let restart = (versions.preferred().len() > 1).then(|| Box::new(restart));

@@ -1,5 +1,6 @@
 //! What must be told to the peer once and has no other owner.
 
+use super::new_tokens::TokenIssue;
 use crate::packet::{PacketNumber, SpaceId};
 
 /// Frames that wait for the next 1-RTT packet, and probes.
@@ -7,6 +8,8 @@ use crate::packet::{PacketNumber, SpaceId};
 pub struct Pending {
     /// HANDSHAKE_DONE, once and again if lost (servers).
     pub handshake_done: bool,
+    /// Tokens for the client's next connections (servers).
+    pub new_tokens: TokenIssue,
     /// A PING, for keep-alive.
     pub ping: bool,
     /// The 1-RTT packet number that is left out next; 0 before it is drawn.

@@ -22,7 +22,7 @@ impl Connection {
                 self.handshake.crypto(space).on_acked(offset..offset + u64::from(len));
             }
             Token::RetireConnectionId(sequence) => self.remote_cids.on_retire_acked(sequence),
-            Token::Ping | Token::HandshakeDone | Token::NewConnectionId(_) => {}
+            Token::Ping | Token::HandshakeDone | Token::ForNextConnection | Token::NewConnectionId(_) => {}
             _ => self.streams.on_acked(token),
         }
     }
@@ -35,6 +35,7 @@ impl Connection {
                 self.handshake.crypto(space).on_lost(offset..offset + u64::from(len));
             }
             Token::HandshakeDone => self.pending.handshake_done = true,
+            Token::ForNextConnection => self.pending.new_tokens.on_lost(),
             Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
             Token::RetireConnectionId(sequence) => self.remote_cids.on_retire_lost(sequence),
             _ => self.streams.on_lost(token),

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::Incoming;
 use crate::config::ConnectionIdGenerator;
-use crate::crypto::{Keys, PacketKey, ResetKey, TokenKey, retry_tag};
+use crate::crypto::{Keys, PacketKey, ResetKey, TokenKey, TokenScope, retry_tag};
 use crate::packet::{ConnectionId, RESET_TOKEN_LEN, Rng, TransportErrorCode as Code, reserved_version};
 use crate::wire::frame::{CloseError, ConnectionClose, EncodeFrame as _};
 use crate::wire::header::{self, LongHeader, LongType};
@@ -47,11 +47,12 @@ pub fn retry(
     connection_ids: &dyn ConnectionIdGenerator,
     rng: &mut Rng,
 ) -> Option<Vec<u8>> {
-    if incoming.is_validated() {
+    if !incoming.may_retry() {
         return None;
     }
     let scid = connection_ids.generate(rng);
-    let token = tokens.seal_retry(rng, now, incoming.path().remote, &incoming.original_dcid(), &scid);
+    let scope = TokenScope { now, version: incoming.version(), client: incoming.path().remote };
+    let token = tokens.seal_retry(rng, &scope, &incoming.original_dcid(), &scid);
     let mut out = Vec::with_capacity(128 + token.len());
     header::encode_retry(&mut out, incoming.version(), &incoming.scid(), &scid, &token);
     let tag = retry_tag(incoming.version(), &incoming.dcid(), &out);

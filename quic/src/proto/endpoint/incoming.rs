@@ -1,10 +1,13 @@
 //! A client that wants a connection: its first Initial, opened.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::crypto::{ClientHello, Keys, TokenKey, initial_keys};
+use crate::config::TokenLog;
+use crate::crypto::{
+    ClientHello, Keys, TokenError, TokenKey, TokenLifetimes, TokenScope, ValidToken, initial_keys,
+};
 use crate::packet::{
     Burst, ConnectionId, Ecn, FourTuple, MIN_DATAGRAM_SIZE, PacketNumber, Side, TransportError,
     TransportErrorCode as Code,
@@ -32,6 +35,45 @@ pub enum Rejected {
     InvalidToken(Vec<u8>),
 }
 
+/// How the tokens of clients are checked (RFC 9000 §8.1).
+#[derive(Debug, Copy, Clone)]
+pub struct AddressValidation<'a> {
+    /// Opens them.
+    pub key: &'a TokenKey,
+    /// For how long they are good.
+    pub lifetimes: TokenLifetimes,
+    /// Where those of NEW_TOKEN frames are entered as used; without it none of them counts.
+    pub log: Option<&'a dyn TokenLog>,
+}
+
+/// What the client's token says of its address.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+enum Validated {
+    No,
+    /// With the token of an earlier connection.
+    Before,
+    /// By following a Retry: the destination ID of the Initial before it.
+    Retry(ConnectionId),
+}
+
+impl AddressValidation<'_> {
+    /// Fails with a token for which the attempt is to be ended.
+    fn check(&self, token: &[u8], scope: &TokenScope, dcid: &ConnectionId) -> Result<Validated, TokenError> {
+        if token.is_empty() {
+            return Ok(Validated::No);
+        }
+        match self.key.open(token, scope, dcid, self.lifetimes) {
+            Ok(ValidToken::Retry { original_dcid }) => Ok(Validated::Retry(original_dcid)),
+            Ok(ValidToken::NewToken { id }) => {
+                let new = self.log.is_some_and(|log| log.enter(id, scope.now, self.lifetimes.new_token));
+                Ok(if new { Validated::Before } else { Validated::No })
+            }
+            Err(error) if error.is_fatal() => Err(error),
+            Err(_) => Ok(Validated::No),
+        }
+    }
+}
+
 /// A first Initial that opened, and the datagrams that followed it before anybody decided.
 #[derive(Debug)]
 pub struct Incoming {
@@ -40,9 +82,7 @@ pub struct Incoming {
     /// The client's destination ID in this Initial: what its keys come from.
     dcid: ConnectionId,
     scid: ConnectionId,
-    /// The destination ID of the Initial before the Retry, if the client followed one.
-    original_dcid: ConnectionId,
-    followed_retry: bool,
+    validated: Validated,
     keys: Keys,
     first: FirstPacket,
     hello: CryptoRecv,
@@ -82,7 +122,7 @@ impl FirstPacket {
 impl Incoming {
     /// Opens the first Initial of a datagram that [`classify`](super::classify()) says may begin a connection.
     ///
-    /// `now` is for the age of Retry tokens, which are valid for `token_lifetime`.
+    /// `now` is for the age of tokens.
     ///
     /// # Errors
     /// [`Rejected`], if it does not.
@@ -92,8 +132,7 @@ impl Incoming {
         path: FourTuple,
         ecn: Option<Ecn>,
         datagram: &[u8],
-        tokens: &TokenKey,
-        token_lifetime: Duration,
+        tokens: AddressValidation<'_>,
     ) -> Result<Self, Rejected> {
         // The length of our own IDs does not matter: the header is a long one.
         let partial = header::parse_greased(datagram, 0).map_err(|_| Rejected::Drop)?;
@@ -109,21 +148,17 @@ impl Incoming {
         let mut bytes = BytesMut::from(datagram);
         let mut packet = bytes.split_to(partial.len.min(datagram.len()));
         let (first_byte, pn, payload) = open_packet(&keys, &partial, &mut packet).ok_or(Rejected::Drop)?;
-        let validated = tokens.open_retry(token, now, token_lifetime, path.remote, &dcid);
-        let (original_dcid, followed_retry) = match validated {
-            Ok(original) => (original, true),
-            Err(error) if !error.is_ours() => (dcid, false),
-            Err(_) => {
-                let answer = super::answers::close(&keys, version, scid, dcid, Code::INVALID_TOKEN);
-                return Err(Rejected::InvalidToken(answer));
-            }
-        };
-        if !followed_retry && dcid.len() < MIN_DCID_LEN {
-            return Err(Rejected::Drop);
-        }
         let mut hello = CryptoRecv::default();
         // A first Initial carries TLS data (RFC 9000 §17.2.2); the last words of somebody we refused do not.
         if !read_hello(&mut hello, &payload) {
+            return Err(Rejected::Drop);
+        }
+        let scope = TokenScope { now, version, client: path.remote };
+        let Ok(validated) = tokens.check(token, &scope, &dcid) else {
+            let answer = super::answers::close(&keys, version, scid, dcid, Code::INVALID_TOKEN);
+            return Err(Rejected::InvalidToken(answer));
+        };
+        if !matches!(validated, Validated::Retry(_)) && dcid.len() < MIN_DCID_LEN {
             return Err(Rejected::Drop);
         }
         let datagram_len = datagram.len();
@@ -137,19 +172,8 @@ impl Incoming {
             coalesced: BytesMut::new(),
             datagram_len,
         };
-        let mut incoming = Self {
-            path,
-            version,
-            dcid,
-            scid,
-            original_dcid,
-            followed_retry,
-            keys,
-            first,
-            hello,
-            rest: Vec::new(),
-            waiting: 0,
-        };
+        let mut incoming =
+            Self { path, version, dcid, scid, validated, keys, first, hello, rest: Vec::new(), waiting: 0 };
         incoming.look_into(&bytes);
         incoming.first.coalesced = bytes;
         Ok(incoming)
@@ -225,19 +249,28 @@ impl Incoming {
     /// The destination ID of the very first Initial, before any Retry.
     #[must_use]
     pub fn original_dcid(&self) -> ConnectionId {
-        self.original_dcid
+        match self.validated {
+            Validated::Retry(original) => original,
+            Validated::No | Validated::Before => self.dcid,
+        }
     }
 
     /// The source ID of the Retry that the client followed.
     #[must_use]
     pub fn retry_scid(&self) -> Option<ConnectionId> {
-        self.followed_retry.then_some(self.dcid)
+        matches!(self.validated, Validated::Retry(_)).then_some(self.dcid)
     }
 
     /// Whether the client is known to receive at its address.
     #[must_use]
     pub fn is_validated(&self) -> bool {
-        self.followed_retry
+        self.validated != Validated::No
+    }
+
+    /// Whether the client may be asked to come again: it takes one Retry, and has not had it (RFC 9000 §17.2.5.2).
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        self.retry_scid().is_none()
     }
 
     pub(super) fn keys(&self) -> &Keys {

@@ -14,4 +14,4 @@ mod incoming;
 
 pub use answers::{refuse, retry, stateless_reset, version_negotiation};
 pub use classify::{Class, classify, has_quic_bit};
-pub use incoming::{Incoming, Rejected};
+pub use incoming::{AddressValidation, Incoming, Rejected};

@@ -76,6 +76,7 @@ impl Connection {
             path.validation = None;
             path.answered = true;
             self.on_path_valid(now, slot);
+            self.offer_tokens();
         }
     }
 
@@ -173,6 +174,7 @@ impl Connection {
         self.paths.active.role = Role::Used;
         self.recovery.on_path_change(now);
         self.outbox.events.push_back(Event::PathChanged(self.paths.active.tuple));
+        self.offer_tokens();
         old
     }
 }

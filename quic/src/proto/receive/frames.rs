@@ -106,8 +106,10 @@ impl Connection {
                 self.on_connection_close(now, &f);
                 Ok(())
             }
-            // Tokens for later connections are not kept yet.
-            Frame::NewToken(_) => Ok(()),
+            Frame::NewToken(f) => {
+                self.on_new_token(&f.token);
+                Ok(())
+            }
             Frame::HandshakeDone => {
                 self.on_handshake_confirmed(now);
                 Ok(())

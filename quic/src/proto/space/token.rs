@@ -29,6 +29,8 @@ pub enum Token {
     Ping,
     /// HANDSHAKE_DONE.
     HandshakeDone,
+    /// NEW_TOKEN; in place of a lost one another is made.
+    ForNextConnection,
     /// A piece of a stream.
     Stream {
         /// Which stream.

@@ -14,5 +14,6 @@ mod paths;
 mod quic_bit;
 mod resumption;
 mod tls;
+mod tokens;
 mod versions;
 mod window;

@@ -9,13 +9,16 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
-use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig, Version};
+use crate::config::{
+    BloomTokenLog, ClientVersions, MemoryTokenStore, RandomConnectionIds, ServerVersions, TokenIssuer,
+    TokenStore as _, TransportConfig, Version,
+};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsClientBuilder, RustlsServer, RustlsServerBuilder};
 use crate::crypto::tls::{
     ClientResumption, ClientTls, EarlyData, ExportError, HandshakeData, KeyChange, ServerResumption,
     ServerTls, Session, TlsConfigError,
 };
-use crate::crypto::{DirectionKeys, ResetKey, TokenKey};
+use crate::crypto::{DirectionKeys, ResetKey, TokenKey, TokenLifetimes};
 use crate::error::ConnectionError;
 use crate::packet::{
     Burst, FourTuple, Level, PreferredAddress, Rng, SocketId, StreamId, TransportError, TxBatch, TxMeta,
@@ -24,12 +27,16 @@ use crate::packet::{
 use crate::proto::connection::EndpointShared;
 use crate::proto::endpoint::{Class, Incoming, Rejected, classify, has_quic_bit, version_negotiation};
 use crate::proto::streams::{RecvChunk, StreamEvent};
-use crate::proto::{ClientArgs, Connection, Event, Output, RouteChange, ServerArgs};
+use crate::proto::{
+    AddressValidation, ClientArgs, Connection, Event, NewTokens, Output, RouteChange, ServerArgs,
+};
 
 pub const DELAY: Duration = Duration::from_millis(10);
 
 /// The time of day, for tokens.
 pub const WALL: SystemTime = SystemTime::UNIX_EPOCH;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// One end: its connection and everything that came out of it.
 pub struct Peer {
@@ -56,6 +63,10 @@ pub struct Setup {
     pub preferred_address: Option<PreferredAddress>,
     /// Length of the connection IDs of client and server.
     pub cid_len: [usize; 2],
+    /// The token of the client's first Initial.
+    pub token: Bytes,
+    /// How many tokens the server gives.
+    pub new_tokens: u8,
     /// Further names in the certificate, to make it large.
     pub more_names: usize,
     /// What is special about the TLS of both ends.
@@ -80,6 +91,8 @@ impl Default for Setup {
             retry: false,
             preferred_address: None,
             cid_len: [8; 2],
+            token: Bytes::new(),
+            new_tokens: 0,
             more_names: 0,
             tls: (|client| client, |server| server),
             client_params: |params| params,
@@ -107,7 +120,8 @@ pub struct Pair {
     waiting: VecDeque<(Instant, Vec<u8>)>,
     pub tls: Tls,
     shared: EndpointShared,
-    pub tokens: TokenKey,
+    pub tokens: Arc<TokenKey>,
+    pub token_log: BloomTokenLog,
     setup: Setup,
     rng: Rng,
 }
@@ -335,10 +349,17 @@ impl Pair {
         let connection_ids = Arc::new(RandomConnectionIds::new(setup.cid_len[0]));
         let client_shared = EndpointShared { connection_ids, ..shared.clone() };
         let mut rng = Rng::from_u64(setup.seed);
+        let tokens = MemoryTokenStore::default();
+        if !setup.token.is_empty() {
+            let (address, version) = (tuple(4433).remote, setup.versions.0.first_flight().as_u32());
+            let server_name = setup.server_name.to_owned();
+            tokens.put(&TokenIssuer { server_name, address, version }, setup.token.clone());
+        }
         let args = ClientArgs {
             versions: &setup.versions.0,
             path: tuple(4433),
             server_name: setup.server_name,
+            tokens: Some(&tokens),
             tls: &(Arc::new(Tampering(tls.client.clone(), setup.client_params)) as Arc<dyn ClientTls>),
             resumption: &tls.client_sessions,
             config: Arc::new(setup.client.clone()),
@@ -356,7 +377,8 @@ impl Pair {
             waiting: VecDeque::new(),
             tls,
             shared,
-            tokens: TokenKey::new(&[2; 32]),
+            tokens: Arc::new(TokenKey::new(&[2; 32], Duration::from_secs(3600))),
+            token_log: BloomTokenLog::default(),
             setup,
             rng,
         }
@@ -448,8 +470,20 @@ impl Pair {
 
     /// What the server's endpoint makes of a datagram that begins a connection.
     pub fn open(&self, datagram: &[u8]) -> Result<Incoming, Rejected> {
-        let life = Duration::from_secs(10);
-        Incoming::open(self.now, WALL, tuple(5000), None, datagram, &self.tokens, life)
+        self.open_as(&self.tokens, 5000, Duration::ZERO, datagram)
+    }
+
+    /// The same with another key, from another port, some time later.
+    pub fn open_as(
+        &self,
+        key: &TokenKey,
+        port: u16,
+        age: Duration,
+        datagram: &[u8],
+    ) -> Result<Incoming, Rejected> {
+        let lifetimes = TokenLifetimes { retry: 10 * SECOND, new_token: 1_000 * SECOND };
+        let validation = AddressValidation { key, lifetimes, log: Some(&self.token_log) };
+        Incoming::open(self.now, WALL + age, tuple(port), None, datagram, validation)
     }
 
     pub fn retry(&mut self, incoming: &Incoming) -> Option<Vec<u8>> {
@@ -471,6 +505,11 @@ impl Pair {
             preferred_address: self.setup.preferred_address,
             config: Arc::new(self.setup.server.clone()),
             endpoint: &self.shared,
+            new_tokens: Some(NewTokens {
+                key: self.tokens.clone(),
+                wall: WALL,
+                count: self.setup.new_tokens,
+            }),
             rng: self.rng.fork(),
         };
         let mut server = Peer::new(Connection::server(self.now, incoming, args).unwrap());

@@ -111,6 +111,7 @@ impl Connection {
     fn data_wants_to_send(&self) -> bool {
         self.streams.wants_to_send()
             || self.pending.handshake_done
+            || self.pending.new_tokens.is_due()
             || self.pending.ping
             || !self.paths.active.responses.is_empty()
             || self.remote_cids.next_to_retire().is_some()

@@ -39,7 +39,7 @@ impl Connection {
         }
         self.write_crypto(writer, space);
         if space == SpaceId::Data {
-            self.write_data_frames(writer);
+            self.write_data_frames(now, writer);
         }
         if self.pending.probes(space) > 0 && !writer.content().ack_eliciting && space != SpaceId::Data {
             // The probe before took all there was. If that is lost, a PING does not bring the handshake on.
@@ -65,7 +65,7 @@ impl Connection {
         }
     }
 
-    fn write_data_frames(&mut self, writer: &mut FrameWriter<'_>) {
+    fn write_data_frames(&mut self, now: Instant, writer: &mut FrameWriter<'_>) {
         if self.pending.handshake_done && writer.frame(&HandshakeDone, Some(Token::HandshakeDone)) {
             self.pending.handshake_done = false;
         }
@@ -92,6 +92,9 @@ impl Connection {
             }
         }
         self.streams.write_control(writer);
+        if self.pending.new_tokens.is_due() {
+            self.write_new_tokens(now, writer);
+        }
         self.streams.write_data(writer);
     }
 }

@@ -270,3 +270,27 @@ fn nothing_is_processed_after_a_bad_frame() {
         1
     );
 }
+
+/// A server that has nothing but tokens to say.
+// covers: R9000-19.7-02
+#[test]
+fn a_flood_of_tokens_is_bounded() {
+    let mut hostile = Hostile::new(Side::Client, Stage::Confirmed);
+    let told = |hostile: &mut Hostile| {
+        let events = std::mem::take(&mut hostile.victim().events);
+        let tokens = events.into_iter().filter_map(|event| match event {
+            crate::proto::Event::NewToken(token) => Some(token),
+            _ => None,
+        });
+        tokens.collect::<Vec<_>>()
+    };
+    told(&mut hostile);
+    let token = |len: usize| Frame::from(NewToken { token: vec![7; len].into() });
+    hostile.send(Level::OneRtt, &vec![token(1); 300]);
+    assert_eq!(told(&mut hostile).len(), 8);
+    hostile.send(Level::OneRtt, &[token(513), token(512)]);
+    assert_eq!(told(&mut hostile), [vec![7; 512]], "too long to be of any use");
+    hostile.assert_open();
+    hostile.send(Level::OneRtt, &[token(0)]);
+    hostile.assert_closed(Code::FRAME_ENCODING_ERROR, Some(0x07));
+}

@@ -11,7 +11,7 @@ use crate::packet::{
     Burst, ConnectionId, MIN_DATAGRAM_SIZE, Rng, Side, SpaceId, TransportErrorCode as Code, VERSION_1,
 };
 use crate::proto::endpoint::{Class, Incoming, Rejected, classify, refuse};
-use crate::proto::tests::pair::{Pair, Setup, WALL, tuple};
+use crate::proto::tests::pair::{Pair, Setup, tuple};
 use crate::wire::frame::{Crypto, Frame};
 use crate::wire::header::{LongHeader, LongType};
 
@@ -251,7 +251,6 @@ fn refused_and_retried_in_any_order() {
 // covers: R9000-8.1.2-02 R9000-8.1.3-10 R9000-8.1.3-11 R9000-8.1.4-02 R9000-8.1.4-03 R9000-8.1.4-07
 #[test]
 fn a_retry_token_is_good_for_one_address_one_connection_and_a_short_time() {
-    let life = Duration::from_secs(10);
     let retried = || {
         let (mut hostile, first) = client_and_initial();
         let incoming = hostile.pair.open(&first).unwrap();
@@ -271,8 +270,7 @@ fn a_retry_token_is_good_for_one_address_one_connection_and_a_short_time() {
         }
     };
     let open = |hostile: &Hostile, datagram: &[u8], port: u16, age: Duration| {
-        let now = hostile.pair.now;
-        Incoming::open(now, WALL + age, tuple(port), None, datagram, &hostile.pair.tokens, life)
+        hostile.pair.open_as(&hostile.pair.tokens, port, age, datagram)
     };
     let (hostile, second) = retried();
     assert!(open(&hostile, &second, 5000, 9 * Duration::from_secs(1)).unwrap().is_validated());
@@ -307,9 +305,8 @@ fn a_retry_token_is_good_for_one_address_one_connection_and_a_short_time() {
     }
     // Nor those of an endpoint with another key.
     client.token = good;
-    let other = TokenKey::new(&[99; 32]);
-    let now = hostile.pair.now;
-    let opened = Incoming::open(now, WALL, tuple(5000), None, &client.pieces(1)[0], &other, life);
+    let other = TokenKey::new(&[99; 32], Duration::from_secs(3600));
+    let opened = hostile.pair.open_as(&other, 5000, Duration::ZERO, &client.pieces(1)[0]);
     assert!(!opened.unwrap().is_validated());
 }
 

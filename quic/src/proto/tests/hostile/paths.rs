@@ -2,7 +2,7 @@
 
 use super::{Hostile, MS, Stage};
 use crate::packet::{Level, MIN_DATAGRAM_SIZE, Side};
-use crate::proto::tests::pair::tuple;
+use crate::proto::tests::pair::{Setup, tuple};
 use crate::wire::frame::{Frame, PathChallenge, PathResponse};
 
 fn challenge(n: u64) -> Frame {
@@ -79,5 +79,30 @@ fn answers_to_questions_that_nobody_asked_do_nothing() {
             hostile.send(Level::OneRtt, &[PathResponse { data: [n; 8] }.into()]);
         }
         hostile.assert_open();
+    }
+}
+
+/// A client that is known to be somewhere else gets tokens for that address, and one behind another port has them.
+// covers: R9000-8.1.4-04
+#[test]
+fn tokens_for_a_new_address_come_when_it_is_validated() {
+    let setup = Setup { new_tokens: 2, ..Setup::default() };
+    let mut hostile = Hostile::with(setup, Side::Server, Stage::Confirmed);
+    let tokens = |frames: &[Frame]| frames.iter().filter(|frame| matches!(frame, Frame::NewToken(_))).count();
+    let cids = hostile.spare_dcids();
+    for (n, (remote, given)) in [("127.0.0.1:6666", 0), ("127.0.0.2:5000", 2)].into_iter().enumerate() {
+        hostile.frames();
+        hostile.path.remote = remote.parse().unwrap();
+        hostile.header.dcid = Some(cids[n]);
+        hostile.send_padded(&[Frame::Ping]);
+        let frames = hostile.frames();
+        assert_eq!(tokens(&frames), 0, "before {remote} is validated");
+        let challenge = frames.iter().find_map(|frame| match frame {
+            Frame::PathChallenge(challenge) => Some(PathResponse { data: challenge.data }.into()),
+            _ => None,
+        });
+        hostile.send_padded(&[challenge.unwrap()]);
+        assert_eq!(hostile.victim().connection.path(), hostile.path);
+        assert_eq!(tokens(&hostile.frames()), given, "{remote}");
     }
 }

@@ -11,7 +11,7 @@ use super::referee::Referee;
 use super::tls;
 use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig};
 use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption};
-use crate::crypto::{ResetKey, TokenKey};
+use crate::crypto::{ResetKey, TokenKey, TokenLifetimes};
 use crate::error::ConnectionError;
 use crate::net::sim::{Datagram, Network, Peer};
 use crate::packet::{
@@ -19,7 +19,7 @@ use crate::packet::{
 };
 use crate::proto::connection::EndpointShared;
 use crate::proto::endpoint::{Class, Incoming, classify, retry, version_negotiation};
-use crate::proto::{ClientArgs, Connection, Event, Output, RouteChange, ServerArgs};
+use crate::proto::{AddressValidation, ClientArgs, Connection, Event, Output, RouteChange, ServerArgs};
 
 /// Length of our connection IDs.
 const CID_LEN: usize = 8;
@@ -48,7 +48,7 @@ pub(super) struct Host {
     side: Side,
     plan: Plan,
     shared: EndpointShared,
-    tokens: TokenKey,
+    tokens: Arc<TokenKey>,
     rng: Rng,
     batch: TxBatch,
     connections: Vec<Hosted>,
@@ -83,7 +83,7 @@ impl Host {
                 connection_ids: Arc::new(RandomConnectionIds::default()),
                 reset_key: Arc::new(ResetKey::new(&rng.array())),
             },
-            tokens: TokenKey::new(&rng.array()),
+            tokens: Arc::new(TokenKey::new(&rng.array(), Duration::from_secs(3600))),
             rng: rng.fork(),
             batch: TxBatch::new(behaviour.segments),
             behaviour,
@@ -106,6 +106,7 @@ impl Host {
             versions: &ClientVersions::default(),
             path: tuple(server),
             server_name: "localhost",
+            tokens: None,
             tls: &(Arc::new(tls::client(host.behaviour.large_certificate)) as Arc<dyn ClientTls>),
             resumption: &ClientResumption::default(),
             config: Arc::new(host.behaviour.config.clone()),
@@ -150,8 +151,10 @@ impl Host {
     fn accept(&mut self, now: Instant, datagram: &Datagram) {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000) + (now - epoch());
         let lifetime = Duration::from_secs(15);
+        let lifetimes = TokenLifetimes { retry: lifetime, new_token: lifetime };
+        let validation = AddressValidation { key: &self.tokens, lifetimes, log: None };
         let path = tuple(datagram.from);
-        let opened = Incoming::open(now, wall, path, datagram.ecn, &datagram.payload, &self.tokens, lifetime);
+        let opened = Incoming::open(now, wall, path, datagram.ecn, &datagram.payload, validation);
         let Ok(incoming) = opened else { return };
         if self.behaviour.retry && !incoming.is_validated() {
             let answer = retry(&incoming, wall, &self.tokens, &*self.shared.connection_ids, &mut self.rng);
@@ -166,6 +169,7 @@ impl Host {
             resumption: &ServerResumption::default(),
             config: Arc::new(self.behaviour.config.clone()),
             endpoint: &self.shared,
+            new_tokens: None,
             rng: self.rng.fork(),
         };
         let connection = Connection::server(now, incoming, args).unwrap();
@@ -234,6 +238,7 @@ impl Hosted {
         match event {
             Event::HandshakeData
             | Event::EarlyData { .. }
+            | Event::NewToken(_)
             | Event::PathChanged(_)
             | Event::MigrationFailed(_) => {}
             Event::Connected => self.app.on_connected(),
