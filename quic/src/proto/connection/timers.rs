@@ -38,7 +38,7 @@ impl Connection {
     /// When application data must be acknowledged, if it may.
     fn ack_deadline(&self) -> Option<Instant> {
         let space = &self.spaces[SpaceId::Data.index()];
-        space.received.ack_deadline().filter(|_| !space.sent.is_full())
+        space.received.ack_deadline().filter(|_| !space.sent.is_full() && !self.is_amplification_limited())
     }
 
     /// When a sender that flow control stopped reminds the peer of it, lest that take it for idle (RFC 9000 §4.1).

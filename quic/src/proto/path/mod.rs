@@ -38,6 +38,9 @@ const AMPLIFICATION_FACTOR: u64 = 3;
 /// Less than this is not worth a packet with a short header, bytes.
 const MIN_SHORT_PACKET: u64 = 64;
 
+/// Challenges that a budget is kept for, bytes: two follow the first before the path is given up.
+const KEPT_FOR_CHALLENGES: u64 = 3 * MIN_SHORT_PACKET;
+
 /// Why a path exists.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub enum Role {
@@ -127,11 +130,23 @@ impl Path {
         !self.responses.is_empty() || self.validation.as_ref().is_some_and(Validation::wants_to_send)
     }
 
+    /// True while too little may be sent for a challenge (RFC 9000 §8.1).
+    pub fn is_amplification_limited(&self) -> bool {
+        self.amplification_budget() < MIN_SHORT_PACKET
+    }
+
+    /// How many bytes of what does not probe the path may be sent. While the path is validated enough is kept for
+    /// further challenges: the peer may have nothing to say, and then a lost one would be the end.
+    pub fn data_budget(&self) -> u64 {
+        let kept = if self.validation.is_some() { KEPT_FOR_CHALLENGES } else { 0 };
+        self.amplification_budget().saturating_sub(kept)
+    }
+
     /// True while too little may be sent for a packet (RFC 9000 §8.1). Initials fill a datagram, so less than one is
     /// not worth it in a handshake.
-    pub fn is_amplification_limited(&self, handshake: bool) -> bool {
+    pub fn is_data_limited(&self, handshake: bool) -> bool {
         let least = if handshake { MIN_DATAGRAM_SIZE as u64 } else { MIN_SHORT_PACKET };
-        self.amplification_budget() < least
+        self.data_budget() < least
     }
 
     /// The peer takes no larger datagrams than this.

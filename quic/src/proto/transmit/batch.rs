@@ -55,7 +55,7 @@ impl Connection {
         }
         let mut allowed = Allowed::keeping_free(probe.unwrap_or(0).into());
         loop {
-            let budget = usize::try_from(self.paths.active.amplification_budget()).unwrap_or(usize::MAX);
+            let budget = usize::try_from(self.paths.active.data_budget()).unwrap_or(usize::MAX);
             // What a timer probes with must arrive, even if the path no longer carries what it used to.
             let mtu = if self.pending.any_probes() { BASE } else { self.paths.active.mtu.current() };
             let size = budget.min(mtu.into());

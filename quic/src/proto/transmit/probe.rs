@@ -65,13 +65,11 @@ impl Connection {
     fn probe_due(&self) -> Option<Slot> {
         let active = &self.paths.active;
         let due = active.validation.as_ref().is_some_and(Validation::wants_to_send);
-        if due && !active.is_amplification_limited(false) {
+        if due && !active.is_amplification_limited() {
             return Some(Slot::Active);
         }
         let mut others = self.paths.others().iter();
-        others
-            .position(|path| path.wants_to_probe() && !path.is_amplification_limited(false))
-            .map(Slot::Other)
+        others.position(|path| path.wants_to_probe() && !path.is_amplification_limited()).map(Slot::Other)
     }
 
     fn write_probe(&mut self, writer: &mut FrameWriter<'_>, slot: Slot, challenge: Option<ChallengeData>) {

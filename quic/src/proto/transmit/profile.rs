@@ -136,6 +136,6 @@ impl Connection {
 
     /// True while a server must hear more from the client before it may send (RFC 9000 §8.1).
     pub(in crate::proto) fn is_amplification_limited(&self) -> bool {
-        self.paths.active.is_amplification_limited(!self.handshake.is_complete())
+        self.paths.active.is_data_limited(!self.handshake.is_complete())
     }
 }

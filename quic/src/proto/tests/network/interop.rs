@@ -3,6 +3,7 @@
 //! A run that ends has shown that all bytes arrived once and in order, that nothing is left over, and that the
 //! connection closes ([`Scenario::run`]).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::scenario::{Scenario, ms};
@@ -183,4 +184,71 @@ fn a_path_that_changes_its_mind() {
     let report = scenario.run();
     assert!((2..=3).contains(&report.server.mtu_black_holes), "{report:?}");
     assert!(report.time < SECOND * 140, "{:?}", report.time);
+}
+
+/// A NAT that changes its mind after one second and then every five: the port, or the whole address.
+fn rebinding(seed: u64, new: fn(u16) -> SocketAddr, faults: [&[Node]; 2]) -> Scenario {
+    let mut scenario = download(seed, 10 * MIB, ms(15), faults);
+    scenario.nat = vec![(Duration::ZERO, new(0))];
+    scenario.nat.extend((0..10).map(|n| (SECOND * (1 + 5 * n), new(1 + n as u16))));
+    scenario
+}
+
+fn new_port(n: u16) -> SocketAddr {
+    ([192, 0, 2, 1], 2000 + n).into()
+}
+
+fn new_address(n: u16) -> SocketAddr {
+    ([192, 0, 2, n as u8], 2000 + n).into()
+}
+
+#[test]
+fn rebind_port() {
+    for seed in 0..3 {
+        let report = rebinding(seed, new_port, both(&[])).run();
+        assert_eq!(report.seen, new_port(2));
+        // The way is the same: what was known of it is kept.
+        assert!(report.time < ms(9800), "{:?}", report.time);
+        assert_eq!((report.server.mtu, report.server.mtu_black_holes), (1452, 0));
+    }
+}
+
+#[test]
+fn rebind_addr() {
+    for seed in 0..3 {
+        let report = rebinding(seed, new_address, both(&[])).run();
+        assert!(report.seen == new_address(2) || report.seen == new_address(3));
+        assert!(report.time < SECOND * 12, "{:?}", report.time);
+        assert_eq!((report.server.mtu, report.server.mtu_black_holes), (1452, 0), "found out anew");
+    }
+}
+
+/// Seeds 0 and 2 have found that data left no room for a second challenge, and that an acknowledgment which was due and
+/// not allowed kept the timer busy.
+#[test]
+fn rebinding_on_a_lossy_link() {
+    for seed in 0..4 {
+        for new in [new_port, new_address] {
+            let mut scenario = rebinding(seed, new, both(&[Node::LossInRuns { share: 0.02, longest: 3 }]));
+            // Not in a handshake that takes long: an address must not change there.
+            scenario.nat.iter_mut().skip(1).for_each(|(at, _)| *at += SECOND * 3);
+            // If its last acknowledgments are lost, a client that only receives has nothing that shows where it is.
+            scenario.hosts[0].config.keep_alive_interval = Some(SECOND);
+            let report = scenario.run();
+            assert!(report.time < SECOND * 60, "{:?}", report.time);
+        }
+    }
+}
+
+/// The way behind another address is narrower; the size is measured there, and what was known of the old one forgotten.
+// covers: R9000-14.2-05
+#[test]
+fn another_address_is_another_path_with_a_size_of_its_own() {
+    let narrow = Node::Narrow { times: SECOND..SECOND * 1000, mtu: 1280 };
+    let mut scenario = download(1, 4 * MIB, ms(15), both(&[narrow]));
+    scenario.nat = vec![(Duration::ZERO, new_address(1)), (SECOND, new_address(2))];
+    let report = scenario.run();
+    assert_eq!(report.seen, new_address(2));
+    assert!((1235..=1252).contains(&report.server.mtu), "{}", report.server.mtu);
+    assert_eq!(report.server.mtu_black_holes, 0);
 }

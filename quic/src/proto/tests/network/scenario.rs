@@ -27,6 +27,8 @@ pub(super) struct Scenario {
     /// From the client to the server, and back.
     pub(super) links: [Vec<Node>; 2],
     pub(super) hosts: [Behaviour; 2],
+    /// From when on the server sees the client at which address; never at another one if it is empty.
+    pub(super) nat: Vec<(Duration, SocketAddr)>,
     pub(super) plan: Plan,
     /// All must be sent and acknowledged within this time.
     pub(super) limit: Duration,
@@ -40,6 +42,8 @@ pub(super) struct Report {
     pub(super) links: [LinkStats; 2],
     pub(super) client: Summary,
     pub(super) server: Summary,
+    /// Where the server saw the client at last.
+    pub(super) seen: SocketAddr,
 }
 
 /// The figures of a connection that a replay must reproduce.
@@ -90,6 +94,7 @@ impl Scenario {
             seed,
             links: [nodes.to_vec(), nodes.to_vec()],
             hosts: [behaviour.clone(), behaviour],
+            nat: Vec::new(),
             plan: Plan {
                 seed,
                 streams: [[1, 1]; 2],
@@ -151,6 +156,7 @@ impl Scenario {
         let [there, back] = self.links;
         network.link(client, server, there);
         network.link(server, client, back);
+        network.nat(client, self.nat);
         let mut rng = Rng::from_u64(self.seed ^ 0x5eed);
         let [ours, theirs] = self.hosts;
         let mut hosts = [
@@ -184,6 +190,7 @@ impl Scenario {
             links: [(client, server), (server, client)].map(|(from, to)| network.stats(from, to).unwrap()),
             client: stats(client_host),
             server: stats(server_host),
+            seen: server_host.main().unwrap().connection.path().remote,
         };
 
         let watched = hosts[0].referee.borrow().packets;
