@@ -14,8 +14,8 @@ use gannet::{
     Endpoint, Rng,
     config::{RandomConnectionIds, ServerConfig},
     proto::{
-        Class, FourTuple, Incoming, Rejected, ResetKey, SocketId, TokenKey, classify, refuse, retry,
-        stateless_reset, version_negotiation,
+        AddressValidation, Class, FourTuple, Incoming, Rejected, ResetKey, SocketId, TokenKey,
+        TokenLifetimes, classify, refuse, retry, stateless_reset, version_negotiation,
     },
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -104,7 +104,7 @@ struct Door {
 
 impl Door {
     fn new() -> Self {
-        let (tokens, resets) = (TokenKey::new(&[1; 32]), ResetKey::new(&[2; 32]));
+        let (tokens, resets) = (TokenKey::new(&[1; 32], Duration::from_secs(3600)), ResetKey::new(&[2; 32]));
         let ids = RandomConnectionIds::new(CID_LEN);
         Self { rng: Rng::from_u64(2), tokens, resets, ids, opened: 0, answers: 0 }
     }
@@ -114,13 +114,15 @@ impl Door {
         let path = FourTuple { socket: SocketId(0), local_ip: None, remote };
         let wall = SystemTime::UNIX_EPOCH;
         let life = Duration::from_secs(10);
+        let lifetimes = TokenLifetimes { retry: life, new_token: life };
+        let validation = AddressValidation { key: &self.tokens, lifetimes, log: None };
         let answer = match classify(datagram, CID_LEN, &[VERSION_1]) {
             Class::Short { dcid } => stateless_reset(&dcid, datagram.len(), &self.resets, &mut self.rng),
             Class::UnsupportedVersion { dcid, scid, .. } => {
                 Some(version_negotiation(&datagram[dcid], &datagram[scid], &[VERSION_1], &mut self.rng))
             }
             Class::Long { may_begin: true, .. } => {
-                match Incoming::open(now, wall, path, None, datagram, &self.tokens, life) {
+                match Incoming::open(now, wall, path, None, datagram, validation) {
                     Ok(incoming) => {
                         self.opened += 1;
                         match self.rng.below(3) {

@@ -40,7 +40,7 @@ async fn main() -> Result<()> {
     let config = ServerConfig::new(tls::server(identity, &[b"h3"]).build()?).use_retry(if options.retry {
         RetryPolicy::Always
     } else {
-        RetryPolicy::Never
+        RetryPolicy::default()
     });
     let endpoint = Endpoint::server(config, options.listen)
         .with_context(|| format!("cannot listen on {}", options.listen))?;
