@@ -69,7 +69,7 @@ fn an_id_that_is_issued_twice_must_be_the_same() {
     }
 }
 
-// covers: R9000-5.1.2-03 R9000-19.15-07 R9000-19.15-08
+// covers: R9000-5.1.2-03 R9000-5.1.2-06 R9000-19.15-07 R9000-19.15-08
 #[test]
 fn retire_prior_to_is_obeyed_and_late_ids_are_retired_at_once() {
     let mut hostile = Hostile::new(Side::Client, Stage::Confirmed);
@@ -187,4 +187,32 @@ fn ids_that_were_not_announced_cannot_be_retired_in_advance() {
     hostile.send(Level::OneRtt, &frames);
     hostile.assert_closed(Code::PROTOCOL_VIOLATION, Some(0x19));
     assert!(hostile.victim().routes.len() < 20);
+}
+
+// covers: R9000-5.1.1-02
+#[test]
+fn every_id_that_was_issued_leads_to_the_connection_until_it_is_retired() {
+    for side in [Side::Client, Side::Server] {
+        let mut hostile = Hostile::new(side, Stage::Confirmed);
+        let ids: Vec<ConnectionId> = hostile
+            .victim()
+            .routes
+            .iter()
+            .filter_map(|route| if let RouteChange::AddCid(id) = route { Some(*id) } else { None })
+            .collect();
+        assert!(ids.len() >= 4, "{side:?}: {ids:?}");
+        let ping = super::encode(&[Frame::Ping, Frame::Padding(20)]);
+        for round in 0..3 {
+            for id in &ids {
+                hostile.header.dcid = Some(*id);
+                let before = hostile.victim().connection.stats().packets_received;
+                let packet = hostile.packet(Level::OneRtt, &ping);
+                hostile.deliver(packet);
+                let received = hostile.victim().connection.stats().packets_received;
+                assert_eq!(received, before + 1, "{side:?} {round} {id:?}");
+            }
+            hostile.wait(1_000 * MS);
+        }
+        hostile.assert_open();
+    }
 }

@@ -132,6 +132,7 @@ fn garbage_instead_of_a_server_hello_ends_with_an_alert() {
 }
 
 /// The end of the handshake is not what a frame says.
+// covers: R9001-5.7-03
 #[test]
 fn an_early_handshake_done_confirms_nothing() {
     for stage in [Stage::First, Stage::ServerHello] {

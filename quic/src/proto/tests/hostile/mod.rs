@@ -8,6 +8,7 @@ mod acks;
 mod amplification;
 mod cids;
 mod crypto;
+mod extremes;
 mod frames;
 mod incoming;
 mod keys;

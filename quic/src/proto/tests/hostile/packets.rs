@@ -284,6 +284,7 @@ fn packets_that_wait_for_keys_are_few() {
     assert!(hostile.victim().connection.stats().packets_dropped >= 1_980);
 }
 
+// covers: R9001-5.6-05
 #[test]
 fn early_data_without_keys_is_dropped() {
     for (side, stage) in

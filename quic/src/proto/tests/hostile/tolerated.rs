@@ -151,7 +151,7 @@ fn the_delay_of_an_acknowledgment_is_our_own() {
     }
 }
 
-// covers: R9000-13.3-03
+// covers: R9000-13.3-03 R9001-4.1.2-01
 #[test]
 fn handshake_done_is_repeated_until_it_is_acknowledged() {
     let mut hostile = Hostile::new(Side::Server, Stage::First);

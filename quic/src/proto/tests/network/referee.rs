@@ -43,6 +43,8 @@ struct End {
     issued: BTreeMap<u64, (ConnectionId, ResetToken)>,
     granted: Granted,
     sent_handshake: bool,
+    /// The highest space with TLS data.
+    highest: usize,
 }
 
 /// What one end allows the other one to send.
@@ -77,6 +79,20 @@ impl Pieces {
     }
 }
 
+impl Pieces {
+    /// The types of the TLS messages that these are.
+    fn messages(&self) -> Vec<u8> {
+        let bytes: Vec<u8> = self.0.iter().map_while(|byte| *byte).collect();
+        let (mut types, mut rest) = (Vec::new(), &bytes[..]);
+        while let [ty, a, b, c, ..] = rest {
+            types.push(*ty);
+            let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+            rest = rest.get(4 + len..).unwrap_or_default();
+        }
+        types
+    }
+}
+
 impl End {
     fn new(connection: &Connection) -> Self {
         let config = &connection.config;
@@ -95,6 +111,7 @@ impl End {
                 stream_data: BTreeMap::new(),
             },
             sent_handshake: false,
+            highest: 0,
         }
     }
 }
@@ -214,7 +231,15 @@ impl Referee {
         let space = level.space().index();
         match frame {
             Frame::Ack(ack) => self.judge_ack(sender.side(), level.space(), &ack),
-            Frame::Crypto(f) => self.end(sender).crypto[space].add(f.offset, &f.data),
+            Frame::Crypto(f) => {
+                let end = self.end(sender);
+                let known = end.crypto[space].0.len() as u64;
+                if f.offset + f.data.len() as u64 > known {
+                    assert!(space >= end.highest, "new TLS data at {level:?}, and there was some above it");
+                    end.highest = space;
+                }
+                end.crypto[space].add(f.offset, &f.data);
+            }
             Frame::HandshakeDone => assert!(sender.is_handshake_complete()),
             Frame::Stream(f) => {
                 let end = f.offset + f.data.len() as u64;
@@ -244,12 +269,34 @@ impl Referee {
             Frame::NewConnectionId(f) => {
                 assert!(f.retire_prior_to <= f.sequence);
                 let issued = &mut self.end(sender).issued;
+                let next = issued.last_key_value().map_or(0, |(last, _)| last + 1);
+                assert!(f.sequence <= next, "number {} and not {next}", f.sequence);
                 let known = issued.entry(f.sequence).or_insert((f.id, f.reset_token));
                 assert_eq!(*known, (f.id, f.reset_token), "number {} again", f.sequence);
                 let ids: HashSet<_> = issued.values().map(|(id, _)| *id).collect();
                 assert_eq!(ids.len(), issued.len(), "an ID with two numbers");
             }
             _ => {}
+        }
+    }
+
+    /// The run is over: the handshakes consist of the messages that QUIC allows at each level.
+    pub(super) fn judge_handshakes(&self) {
+        let ends = self.client.iter().map(|end| (Side::Client, end));
+        for (side, end) in ends.chain(self.servers.iter().map(|(_, end)| (Side::Server, end))) {
+            for (pieces, level) in end.crypto.iter().zip([Level::Initial, Level::Handshake, Level::OneRtt]) {
+                let allowed: &[u8] = match (side, level) {
+                    (_, Level::Initial) => &[1, 2],
+                    // EncryptedExtensions, CertificateRequest, Certificate, CertificateVerify, Finished
+                    (Side::Server, Level::Handshake) => &[8, 13, 11, 15, 20],
+                    (Side::Client, Level::Handshake) => &[11, 15, 20],
+                    (Side::Server, _) => &[4],
+                    (Side::Client, _) => &[],
+                };
+                let message =
+                    |ty: &u8| assert!(allowed.contains(ty), "message {ty} of {side:?} at {level:?}");
+                pieces.messages().iter().for_each(message);
+            }
         }
     }
 

@@ -193,6 +193,7 @@ impl Scenario {
             seen: server_host.main().unwrap().connection.path().remote,
         };
 
+        hosts[0].referee.borrow().judge_handshakes();
         let watched = hosts[0].referee.borrow().packets;
         assert!(watched >= report.client.packets_sent + report.server.packets_sent, "{watched}");
 
