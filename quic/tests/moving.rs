@@ -229,3 +229,32 @@ async fn a_preferred_address_that_does_not_answer_is_not_used() {
     assert_eq!(client.remote_address(), pair.addr());
     assert!(silent.recv(&mut buf).is_err());
 }
+
+/// One move after the other, under load in both directions; the server leaves a few connection IDs at a time.
+#[tokio::test]
+async fn a_restless_client_loses_nothing() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = confirmed(&pair).await;
+    let moves = async {
+        let (mut moved, mut waited) = (0, 0);
+        while moved < 20 {
+            if moved % 5 == 4 {
+                pair.client.rebind(localhost()).unwrap();
+            }
+            match client.migrate(localhost()).await {
+                Ok(()) => moved += 1,
+                // More come with the acknowledgment that those used are out of use.
+                Err(MigrateError::NoConnectionId) if waited < 200 => {
+                    waited += 1;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error} after {moved} moves"),
+            }
+        }
+    };
+    tokio::join!(transfer(&client, &server, moves), transfer(&server, &client, async {}));
+    let mut here = server.path_changes();
+    client.migrate(localhost()).await.unwrap();
+    in_time(here.changed()).await.unwrap();
+    transfer(&client, &server, async {}).await;
+}
