@@ -160,3 +160,22 @@ async fn a_socket_that_may_fragment_is_not_probed() {
     let stats = client.stats();
     assert_eq!((stats.mtu, stats.mtu_probes_sent), (1200, 0));
 }
+
+#[tokio::test]
+async fn a_socket_that_takes_the_place_of_another_is_considered_as_well() {
+    for rebind in [true, false] {
+        let (client, server, [endpoint, _other]) = connect(&Narrow::new(false), 9000).await;
+        in_time(client.handshake_confirmed()).await.unwrap();
+        upload(&client, &server, 100_000).await;
+        let before = client.stats();
+        assert!(before.mtu_probes_sent > 0);
+        if rebind {
+            endpoint.rebind(Narrow::new(true) as Arc<dyn Socket>).unwrap();
+        } else {
+            in_time(client.migrate(Narrow::new(true) as Arc<dyn Socket>)).await.unwrap();
+        }
+        upload(&client, &server, 100_000).await;
+        let stats = client.stats();
+        assert_eq!((stats.mtu, stats.mtu_probes_sent), (1200, before.mtu_probes_sent));
+    }
+}

@@ -53,12 +53,9 @@ pub(super) struct Scratch {
 
 impl ConnectionTask {
     /// Drives `connection`.
-    pub fn new(mut connection: proto::Connection, ending: Ending, send_budget: u64) -> Self {
-        let socket = ending.endpoint.sockets.get(connection.path().socket);
-        if socket.is_some_and(|socket| socket.may_fragment()) {
-            connection.forbid_mtu_probes();
-        }
-        Self {
+    pub fn new(connection: proto::Connection, ending: Ending, send_budget: u64) -> Self {
+        let socket = connection.path().socket;
+        let mut task = Self {
             connection,
             transmitter: Transmitter::new(ending.endpoint.sockets.clone()),
             ending,
@@ -72,7 +69,9 @@ impl ConnectionTask {
             over: false,
             scratch: Scratch::default(),
             tokens: None,
-        }
+        };
+        task.consider_socket(socket);
+        task
     }
 
     /// Answers a client. TLS begins here, in the task of the connection and not in that of whoever accepted it.

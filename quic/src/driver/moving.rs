@@ -42,6 +42,7 @@ impl ConnectionTask {
         };
         let local_ip = Some(addr.ip().to_canonical()).filter(|ip| !ip.is_unspecified());
         let id = socket.id;
+        self.consider_socket(id);
         match self.connection.migrate(now, LocalPath { socket: id, local_ip }) {
             Ok(()) => {
                 self.moves.held.push(socket);
@@ -54,9 +55,18 @@ impl ConnectionTask {
         }
     }
 
+    /// A socket will be used that may be unlike the one before.
+    pub(super) fn consider_socket(&mut self, id: SocketId) {
+        let socket = self.ending.endpoint.sockets.get(id);
+        if socket.is_some_and(|socket| socket.may_fragment()) {
+            self.connection.forbid_mtu_probes();
+        }
+    }
+
     /// The endpoint's main socket was replaced.
     pub(super) fn on_rebound(&mut self, now: Instant) {
         if self.connection.path().socket == Sockets::MAIN {
+            self.consider_socket(Sockets::MAIN);
             self.connection.on_rebound(now);
         }
     }
