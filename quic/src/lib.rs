@@ -67,7 +67,7 @@ mod wire;
 #[cfg(feature = "tokio")]
 pub use api::{
     BiStream, Connecting, Connection, ConnectionStats, Endpoint, EndpointBuilder, EndpointStats, Incoming,
-    IncomingConnections, PathChanges, RecvStream, RetryError, SendStream,
+    IncomingConnections, PathChanges, RecvStream, RetryError, SendStream, ZeroRttAccepted,
 };
 pub use crypto::tls::{ExportError, HandshakeData};
 pub use crypto::{CipherSuite, ClientHello, InvalidClientHello};

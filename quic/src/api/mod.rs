@@ -4,6 +4,7 @@
 mod bi_stream;
 mod connecting;
 mod connection;
+mod early;
 mod endpoint;
 mod incoming;
 mod recv_stream;
@@ -13,6 +14,7 @@ mod wait;
 pub use bi_stream::BiStream;
 pub use connecting::Connecting;
 pub use connection::{Connection, ConnectionStats, PathChanges};
+pub use early::ZeroRttAccepted;
 pub use endpoint::{Endpoint, EndpointBuilder, EndpointStats, IncomingConnections};
 pub use incoming::{Incoming, RetryError};
 pub use recv_stream::RecvStream;
@@ -25,6 +27,7 @@ const _: () = {
     shared::<Incoming>();
     shared::<Connecting>();
     shared::<Connection>();
+    shared::<ZeroRttAccepted>();
     shared::<PathChanges>();
     shared::<BiStream>();
     shared::<SendStream>();

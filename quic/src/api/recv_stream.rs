@@ -141,6 +141,14 @@ impl RecvStream {
         Ok(())
     }
 
+    /// True if the stream began before the handshake was complete: its first bytes came as early data, which can be a
+    /// replay (RFC 9001 §9.2). Once [`Connection::handshake_completed`](crate::Connection::handshake_completed) resolves,
+    /// it cannot be one. Always false for streams that this end opened.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        self.stream.early
+    }
+
     /// Makes sure that `local` is not empty; false at the end of the stream.
     fn poll_fill(&mut self, cx: &Context<'_>) -> Poll<Result<bool, ReadError>> {
         if !self.local.is_empty() {
@@ -156,6 +164,7 @@ impl RecvStream {
             Fill::End(RecvEnd::Fin) => Ok(false),
             Fill::End(RecvEnd::Reset(code)) => Err(ReadError::Reset(code)),
             Fill::Stopped => Err(ReadError::ClosedStream),
+            Fill::Rejected => Err(ReadError::ZeroRttRejected),
             Fill::Lost => Err(self.stream.lost().into()),
         })
     }

@@ -161,6 +161,7 @@ impl SendStream {
                 SendOutcome::Delivered => Ok(()),
                 SendOutcome::Reset => Err(WriteError::ClosedStream),
                 SendOutcome::Stopped(code) => Err(WriteError::Stopped(code)),
+                SendOutcome::Rejected => Err(WriteError::ZeroRttRejected),
                 SendOutcome::Lost => Err(stream.lost().into()),
             }
         }
@@ -185,7 +186,7 @@ impl SendStream {
     }
 
     /// Resolves when the peer wants no more of the stream, with its code; `None` if it came to another end: the peer has
-    /// acknowledged everything, or this end reset it. The future does not borrow the stream.
+    /// acknowledged everything, this end reset it, or the server did not take early data. The future does not borrow the stream.
     ///
     /// # Errors
     /// If the connection ends before.
@@ -197,7 +198,7 @@ impl SendStream {
         async move {
             match outcome(&stream).await {
                 SendOutcome::Stopped(code) => Ok(Some(code)),
-                SendOutcome::Delivered | SendOutcome::Reset => Ok(None),
+                SendOutcome::Delivered | SendOutcome::Reset | SendOutcome::Rejected => Ok(None),
                 SendOutcome::Lost => Err(stream.lost()),
             }
         }
@@ -210,7 +211,7 @@ impl SendStream {
     pub fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<VarInt>, ConnectionError>> {
         Poll::Ready(match ready!(self.stream.send.poll_outcome(&mut self.end_ticket, cx)) {
             SendOutcome::Stopped(code) => Ok(Some(code)),
-            SendOutcome::Delivered | SendOutcome::Reset => Ok(None),
+            SendOutcome::Delivered | SendOutcome::Reset | SendOutcome::Rejected => Ok(None),
             SendOutcome::Lost => Err(self.stream.lost()),
         })
     }
@@ -352,7 +353,7 @@ mod tests {
         let connection = connection();
         let stream = |index| {
             let id = StreamId::new(Side::Client, Dir::Uni, index);
-            SendStream::new(Stream::new(id, connection.clone()))
+            SendStream::new(Stream::opened(id, 0, connection.clone()))
         };
         let (mut a, mut b) = (stream(0), stream(1));
         let Poll::Ready(all) = connection.pool.poll_reserve(u64::MAX, &mut None, None) else { panic!() };

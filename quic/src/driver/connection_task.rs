@@ -36,6 +36,8 @@ pub struct ConnectionTask {
     pub(super) moves: Moves,
     /// The application waits until all finished streams are delivered.
     pub(super) draining: bool,
+    /// How often streams began anew (0-RTT that was rejected); handles of streams before that are dead.
+    pub(super) epoch: u32,
     /// The application was told that the connection is over.
     pub(super) over: bool,
     pub(super) scratch: Scratch,
@@ -66,6 +68,7 @@ impl ConnectionTask {
             send_budget,
             moves: Moves::default(),
             draining: false,
+            epoch: 0,
             over: false,
             scratch: Scratch::default(),
             tokens: None,

@@ -8,6 +8,7 @@ use super::connection_task::ConnectionTask;
 use super::ending::StreamEntry;
 use super::inbox;
 use super::shared::connection::{Commands, Snapshot};
+use super::shared::open_credit::OpenCredit;
 use super::shared::recv::{MAX_CHUNKS, RecvEnd};
 use super::shared::send::SendEnd;
 use super::shared::send_pool;
@@ -93,6 +94,10 @@ impl ConnectionTask {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.ending.shared.ready.swap(&mut scratch.opened, &mut scratch.news);
         for stream in scratch.opened.drain(..) {
+            if stream.epoch != self.epoch {
+                stream.on_rejected();
+                continue;
+            }
             let recv_done = stream.id.dir() == Dir::Uni;
             self.ending
                 .streams
@@ -109,6 +114,10 @@ impl ConnectionTask {
     }
 
     fn absorb_stream(&mut self, stream: &Stream) {
+        if stream.id.initiator() == self.ending.shared.side && stream.epoch != self.epoch {
+            // It learned of its end already, or does now.
+            return stream.on_rejected();
+        }
         let (id, news) = (stream.id, stream.take_news());
         let streams = self.connection.streams();
         if news & stream::SEND != 0 {
@@ -298,7 +307,12 @@ impl ConnectionTask {
                     progress.connected = true;
                 });
             }
-            Event::EarlyData { accepted } => shared.advance(|progress| progress.early_data = Some(accepted)),
+            Event::EarlyData { accepted } => {
+                if !accepted && shared.side.is_client() {
+                    self.restart_streams();
+                }
+                self.ending.shared.advance(|progress| progress.early_data = Some(accepted));
+            }
             Event::HandshakeConfirmed => shared.advance(|progress| progress.confirmed = true),
             Event::PathChanged(path) => self.on_path_changed(path),
             Event::MigrationFailed(path) => self.on_migration_failed(path),
@@ -321,7 +335,8 @@ impl ConnectionTask {
         let shared = &self.ending.shared;
         match event {
             StreamEvent::Opened(id) => {
-                let stream = Stream::new(id, shared.clone());
+                let early = self.connection.streams().is_early(id);
+                let stream = Stream::accepted(id, early, shared.clone());
                 let send_done = id.dir() == Dir::Uni;
                 let entry = StreamEntry { stream: stream.clone(), send_done, recv_done: false, full: false };
                 self.ending.streams.insert(id, entry);
@@ -347,6 +362,15 @@ impl ConnectionTask {
                 }
             }
             StreamEvent::Limit { dir, streams } => shared.open[dir.index()].raise(streams),
+        }
+    }
+
+    /// The server did not take early data: all streams so far never were.
+    fn restart_streams(&mut self) {
+        self.epoch += 1;
+        self.ending.shared.open.iter().for_each(OpenCredit::restart);
+        for (_, entry) in self.ending.streams.drain() {
+            entry.stream.on_rejected();
         }
     }
 

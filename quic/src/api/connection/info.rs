@@ -57,6 +57,24 @@ impl Connection {
         self.shared.progress(|progress| progress.peer_identity.clone())
     }
 
+    /// Waits until the handshake is complete on this end. It is, unless the connection came from
+    /// [`Connecting::into_0rtt`](crate::Connecting::into_0rtt). A server knows from then on that nothing of what the client
+    /// sent is a replay.
+    ///
+    /// # Errors
+    /// If the connection ends before.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn handshake_completed(&self) -> Result<(), ConnectionError> {
+        let shared = &self.shared;
+        wait(
+            |ticket, cx| shared.poll_progress(ticket, cx, |progress| progress.connected.then_some(())),
+            |ticket| shared.cancel_progress(ticket),
+        )
+        .await
+    }
+
     /// Waits until the peer is known to have completed the handshake as well (RFC 9001 §4.1.2).
     ///
     /// # Errors

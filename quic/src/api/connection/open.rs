@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Connection;
 use crate::api::wait::wait;
 use crate::api::{RecvStream, SendStream};
+use crate::driver::shared::open_credit::Opening;
 use crate::driver::shared::stream::Stream;
 use crate::error::ConnectionError;
 use crate::packet::Dir;
@@ -61,10 +62,10 @@ impl Connection {
         let shared = &self.shared;
         let credit = &shared.open[dir.index()];
         let mut told = false;
-        let index = wait(
+        let opening = wait(
             |ticket, cx| {
-                if let std::task::Poll::Ready(index) = credit.poll_open(ticket, cx) {
-                    return std::task::Poll::Ready(Ok(index));
+                if let std::task::Poll::Ready(opening) = credit.poll_open(ticket, cx) {
+                    return std::task::Poll::Ready(Ok(opening));
                 }
                 // Whoever closes sets the mark and then wakes: one of the two is seen.
                 if let Some(error) = shared.refuses_streams() {
@@ -78,19 +79,19 @@ impl Connection {
             |ticket| credit.cancel(ticket),
         )
         .await?;
-        self.made(dir, index)
+        self.made(dir, opening)
     }
 
     fn try_open(&self, dir: Dir) -> Result<Option<Arc<Stream>>, ConnectionError> {
         if let Some(error) = self.shared.refuses_streams() {
             return Err(error);
         }
-        self.shared.open[dir.index()].try_open().map(|index| self.made(dir, index)).transpose()
+        self.shared.open[dir.index()].try_open().map(|opening| self.made(dir, opening)).transpose()
     }
 
-    fn made(&self, dir: Dir, index: u64) -> Result<Arc<Stream>, ConnectionError> {
+    fn made(&self, dir: Dir, opening: Opening) -> Result<Arc<Stream>, ConnectionError> {
         self.shared
-            .open_stream(dir, index)
+            .open_stream(dir, opening)
             .ok_or_else(|| self.close_reason().unwrap_or(ConnectionError::TaskLost))
     }
 }

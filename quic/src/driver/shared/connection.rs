@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::accepted::Accepted;
-use super::open_credit::OpenCredit;
+use super::open_credit::{OpenCredit, Opening};
 use super::ready::ReadyList;
 use super::send_pool::SendPool;
 use super::stream::Stream;
@@ -121,6 +121,8 @@ pub struct Progress {
     pub handshake_data: Option<HandshakeData>,
     /// The peer's certificates.
     pub peer_identity: Option<Arc<Vec<rustls::pki_types::CertificateDer<'static>>>>,
+    /// There may be early data: a client has what it takes to send it.
+    pub may_be_early: bool,
     /// Whether the server takes early data.
     pub early_data: Option<bool>,
     /// Complete on this end.
@@ -279,9 +281,10 @@ impl Connection {
         *lock(&self.snapshot) = snapshot;
     }
 
-    /// Makes the shared part of the `index`-th stream that this end opens; `None` if the connection is over.
-    pub fn open_stream(self: &Arc<Self>, dir: Dir, index: u64) -> Option<Arc<Stream>> {
-        let stream = Stream::new(StreamId::new(self.side, dir, index), self.clone());
+    /// Makes the shared part of a stream that this end opens; `None` if the connection is over.
+    pub fn open_stream(self: &Arc<Self>, dir: Dir, opening: Opening) -> Option<Arc<Stream>> {
+        let Opening { epoch, index } = opening;
+        let stream = Stream::opened(StreamId::new(self.side, dir, index), epoch, self.clone());
         self.ready.push_opened(stream.clone()).then_some(stream)
     }
 

@@ -17,6 +17,7 @@ use super::signal::Signal;
 use super::sockets::{SocketUse, Sockets};
 use super::waiters::Waiters;
 use crate::config::{ClientConfig, EndpointConfig, RetryPolicy, ServerConfig, TokenIssuer};
+use crate::crypto::tls::EarlyData;
 use crate::crypto::{ResetKey, TokenKey, TokenLifetimes};
 use crate::driver::accept::Waiting;
 use crate::driver::allowance::Allowance;
@@ -29,7 +30,7 @@ use crate::driver::routes::{Entries, Routes};
 use crate::driver::tx_pool::TxPool;
 use crate::error::{ConnectError, ConnectionError};
 use crate::net::{Socket, SocketSource, UdpOptions, Unreachable};
-use crate::packet::{FourTuple, Rng, Side};
+use crate::packet::{Dir, FourTuple, Rng, Side};
 use crate::proto::{self, AddressValidation, ClientArgs};
 use crate::wire::VarInt;
 
@@ -263,9 +264,15 @@ impl Endpoint {
             endpoint: &self.core,
             rng: self.fork_rng(),
         };
-        let connection = proto::Connection::client(crate::driver::now(), args)?;
+        let mut connection = proto::Connection::client(crate::driver::now(), args)?;
         let inbox = Arc::new(Inbox::new(Inbox::limit(&config.transport)));
         let shared = Connection::new(Side::Client, inbox, &config.transport, path);
+        if connection.early_data() == EarlyData::Offered {
+            shared.advance(|progress| progress.may_be_early = true);
+            for dir in Dir::ALL {
+                shared.open[dir.index()].raise(connection.streams().local_limit(dir));
+            }
+        }
         let handle = ConnectionRef::new(shared.clone());
         if !self.register(&shared, Some(remote.ip())) {
             return Err(ConnectError::EndpointClosed);

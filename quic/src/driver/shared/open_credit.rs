@@ -14,8 +14,18 @@ pub struct OpenCredit {
     state: Mutex<State>,
 }
 
+/// Which stream a handle may open.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// How often the streams of the connection began anew before (0-RTT that was rejected).
+    pub epoch: u32,
+    /// Its index since then.
+    pub index: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
+    epoch: u32,
     /// Index of the next stream.
     next: u64,
     /// The peer allows indices below this.
@@ -28,9 +38,9 @@ impl State {
         self.limit.saturating_sub(self.next)
     }
 
-    fn take(&mut self) -> u64 {
+    fn take(&mut self) -> Opening {
         self.next += 1;
-        self.next - 1
+        Opening { epoch: self.epoch, index: self.next - 1 }
     }
 
     /// The wakers of those between two places in the queue.
@@ -42,13 +52,13 @@ impl State {
 
 impl OpenCredit {
     /// Takes an index if there is one that nobody waits for.
-    pub fn try_open(&self) -> Option<u64> {
+    pub fn try_open(&self) -> Option<Opening> {
         let mut state = lock(&self.state);
         (state.available() > state.waiters.len() as u64).then(|| state.take())
     }
 
     /// Takes an index, or waits in line. A caller that gives up must call [`OpenCredit::cancel`].
-    pub fn poll_open(&self, ticket: &mut Option<u64>, cx: &Context<'_>) -> Poll<u64> {
+    pub fn poll_open(&self, ticket: &mut Option<u64>, cx: &Context<'_>) -> Poll<Opening> {
         let mut state = lock(&self.state);
         let place = ticket.and_then(|ticket| state.waiters.position(ticket));
         if (place.unwrap_or(state.waiters.len()) as u64) < state.available() {
@@ -89,6 +99,13 @@ impl OpenCredit {
         woken.wake();
     }
 
+    /// Streams begin anew: those opened so far never were. Who waits goes on waiting.
+    pub fn restart(&self) {
+        let mut state = lock(&self.state);
+        state.epoch += 1;
+        (state.next, state.limit) = (0, 0);
+    }
+
     /// The connection is over: wakes all, who find that out for themselves.
     pub fn close(&self) {
         let woken = lock(&self.state).waiters.take();
@@ -104,6 +121,10 @@ impl OpenCredit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn opening(index: u64) -> Opening {
+        Opening { epoch: 0, index }
+    }
     use crate::driver::testing::CountingWaker;
 
     // covers: R9000-2.1-01
@@ -112,7 +133,10 @@ mod tests {
         let credit = OpenCredit::default();
         assert_eq!(credit.try_open(), None);
         credit.raise(2);
-        assert_eq!((credit.try_open(), credit.try_open(), credit.try_open()), (Some(0), Some(1), None));
+        assert_eq!(
+            (credit.try_open(), credit.try_open(), credit.try_open()),
+            (Some(opening(0)), Some(opening(1)), None)
+        );
         credit.raise(1);
         assert_eq!(credit.try_open(), None, "a limit never shrinks");
     }
@@ -130,8 +154,14 @@ mod tests {
         assert_eq!(counts.iter().map(|c| c.wakes()).collect::<Vec<_>>(), [1, 1, 0]);
         assert_eq!(credit.try_open(), None, "what is left belongs to those in line");
         assert!(credit.poll_open(&mut tickets[2], &Context::from_waker(&wakers[2])).is_pending());
-        assert_eq!(credit.poll_open(&mut tickets[1], &Context::from_waker(&wakers[1])), Poll::Ready(0));
-        assert_eq!(credit.poll_open(&mut tickets[0], &Context::from_waker(&wakers[0])), Poll::Ready(1));
+        assert_eq!(
+            credit.poll_open(&mut tickets[1], &Context::from_waker(&wakers[1])),
+            Poll::Ready(opening(0))
+        );
+        assert_eq!(
+            credit.poll_open(&mut tickets[0], &Context::from_waker(&wakers[0])),
+            Poll::Ready(opening(1))
+        );
     }
 
     #[test]
@@ -146,7 +176,25 @@ mod tests {
         assert_eq!((counts[0].wakes(), counts[1].wakes()), (1, 0));
         credit.cancel(tickets[0].unwrap());
         assert_eq!(counts[1].wakes(), 1);
-        assert_eq!(credit.poll_open(&mut tickets[1], &Context::from_waker(&wakers[1])), Poll::Ready(0));
+        assert_eq!(
+            credit.poll_open(&mut tickets[1], &Context::from_waker(&wakers[1])),
+            Poll::Ready(opening(0))
+        );
         credit.cancel(7);
+    }
+
+    #[test]
+    fn indices_begin_anew_and_those_before_are_told_apart() {
+        let credit = OpenCredit::default();
+        credit.raise(2);
+        assert_eq!(credit.try_open(), Some(opening(0)));
+        credit.restart();
+        assert_eq!(credit.try_open(), None);
+        let (waker, count) = CountingWaker::pair();
+        let (mut ticket, cx) = (None, Context::from_waker(&waker));
+        assert!(credit.poll_open(&mut ticket, &cx).is_pending());
+        credit.raise(1);
+        assert_eq!(count.wakes(), 1);
+        assert_eq!(credit.poll_open(&mut ticket, &cx), Poll::Ready(Opening { epoch: 1, index: 0 }));
     }
 }

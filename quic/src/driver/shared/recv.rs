@@ -30,6 +30,8 @@ struct RecvState {
     release_is_news: bool,
     /// The task holds more, for when this is read.
     more: bool,
+    /// The server did not take early data, and this was of it.
+    rejected: bool,
     lost: bool,
     reader: Option<Waker>,
 }
@@ -52,6 +54,8 @@ pub enum Fill {
     End(RecvEnd),
     /// This end has stopped the stream.
     Stopped,
+    /// The server did not take early data.
+    Rejected,
     /// The connection was over before the end of the stream came.
     Lost,
 }
@@ -89,6 +93,9 @@ impl RecvHalf {
             let first = !std::mem::replace(&mut state.end_seen, true);
             state.release_is_news |= first;
             return Poll::Ready((Fill::End(end), first));
+        }
+        if state.rejected {
+            return Poll::Ready((Fill::Rejected, false));
         }
         if state.lost {
             return Poll::Ready((Fill::Lost, false));
@@ -156,6 +163,18 @@ impl RecvHalf {
     /// For the task: only the bytes to credit.
     pub fn take_credit(&self) -> u64 {
         self.unreported.swap(0, Ordering::Acquire)
+    }
+
+    /// For the task: the server did not take early data.
+    pub fn on_rejected(&self) {
+        let reader = {
+            let mut state = lock(&self.state);
+            state.rejected = true;
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     /// For the task: the connection is over. What has arrived can still be read.

@@ -30,6 +30,8 @@ struct SendState {
     stopped: Option<VarInt>,
     /// The peer has acknowledged everything, or the reset.
     acknowledged: bool,
+    /// The server did not take early data, and this was of it.
+    rejected: bool,
     lost: bool,
     /// Blocked on the budget of the stream.
     writer: Option<Waker>,
@@ -53,6 +55,8 @@ pub enum Refused {
     Stopped(VarInt),
     /// This end has finished or reset the stream.
     Ended,
+    /// The server did not take early data.
+    Rejected,
     /// The connection is over.
     Lost,
 }
@@ -66,6 +70,8 @@ pub enum SendOutcome {
     Reset,
     /// The peer stopped it.
     Stopped(VarInt),
+    /// The server did not take early data.
+    Rejected,
     /// The connection was over before.
     Lost,
 }
@@ -82,6 +88,7 @@ pub struct SendNews {
 impl SendState {
     fn refused(&self) -> Option<Refused> {
         match (self.stopped, self.end) {
+            _ if self.rejected => Some(Refused::Rejected),
             (Some(code), _) => Some(Refused::Stopped(code)),
             (None, Some(_)) => Some(Refused::Ended),
             (None, None) => self.lost.then_some(Refused::Lost),
@@ -93,6 +100,7 @@ impl SendState {
             (Some(SendEnd::Fin), _) if self.acknowledged => Some(SendOutcome::Delivered),
             (Some(SendEnd::Reset(_)), _) => Some(SendOutcome::Reset),
             (_, Some(code)) => Some(SendOutcome::Stopped(code)),
+            _ if self.rejected => Some(SendOutcome::Rejected),
             _ => self.lost.then_some(SendOutcome::Lost),
         }
     }
@@ -291,6 +299,20 @@ impl SendHalf {
                 return 0;
             }
             state.stopped.get_or_insert(code);
+            (state.discard(), state.watchers.take(), state.writer.take())
+        };
+        woken.wake();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        released
+    }
+
+    /// For the task: the server did not take early data. Returns the bytes to give back to the pool.
+    pub fn on_rejected(&self) -> u64 {
+        let (released, woken, writer) = {
+            let mut state = lock(&self.state);
+            state.rejected = true;
             (state.discard(), state.watchers.take(), state.writer.take())
         };
         woken.wake();

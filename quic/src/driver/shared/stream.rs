@@ -20,6 +20,10 @@ pub const RECV: u8 = 2;
 pub struct Stream {
     /// Its number.
     pub id: StreamId,
+    /// How often streams began anew before it: numbers repeat then.
+    pub epoch: u32,
+    /// Its first frame arrived before the handshake.
+    pub early: bool,
     /// What it belongs to.
     pub connection: Arc<Connection>,
     /// Which halves have news. Nonzero means that the stream is in the ready list, or about to be.
@@ -31,10 +35,21 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream without data.
-    pub fn new(id: StreamId, connection: Arc<Connection>) -> Arc<Self> {
+    /// A stream of the peer's, without data.
+    pub fn accepted(id: StreamId, early: bool, connection: Arc<Connection>) -> Arc<Self> {
+        Self::make(id, 0, early, connection)
+    }
+
+    /// A stream of ours, without data.
+    pub fn opened(id: StreamId, epoch: u32, connection: Arc<Connection>) -> Arc<Self> {
+        Self::make(id, epoch, false, connection)
+    }
+
+    fn make(id: StreamId, epoch: u32, early: bool, connection: Arc<Connection>) -> Arc<Self> {
         Arc::new(Self {
             id,
+            epoch,
+            early,
             connection,
             news: AtomicU8::new(0),
             send: SendHalf::default(),
@@ -99,6 +114,7 @@ impl Stream {
         match refused {
             Refused::Stopped(code) => WriteError::Stopped(code),
             Refused::Ended => WriteError::ClosedStream,
+            Refused::Rejected => WriteError::ZeroRttRejected,
             Refused::Lost => self.lost().into(),
         }
     }
@@ -106,6 +122,12 @@ impl Stream {
     /// Why the connection is over.
     pub fn lost(&self) -> ConnectionError {
         self.connection.closed().cloned().unwrap_or(ConnectionError::TaskLost)
+    }
+
+    /// For the task: the server did not take early data, and this stream was of it.
+    pub fn on_rejected(&self) {
+        self.connection.pool.release(self.send.on_rejected());
+        self.recv.on_rejected();
     }
 
     /// For the task: the connection is over.
@@ -167,7 +189,7 @@ mod tests {
         let connection = connection();
         let (waker, count) = CountingWaker::pair();
         connection.inbox.signal.clear(&waker);
-        let stream = Stream::new(StreamId::new(Side::Client, Dir::Bi, 0), connection.clone());
+        let stream = Stream::opened(StreamId::new(Side::Client, Dir::Bi, 0), 0, connection.clone());
         stream.tell(SEND);
         stream.tell(RECV);
         assert_eq!(count.wakes(), 1);
@@ -182,7 +204,7 @@ mod tests {
     #[test]
     fn budget_of_stream_and_connection_both_count() {
         let connection = connection();
-        let stream = Stream::new(StreamId::new(Side::Client, Dir::Uni, 0), connection.clone());
+        let stream = Stream::opened(StreamId::new(Side::Client, Dir::Uni, 0), 0, connection.clone());
         let budget = connection.stream_send_budget;
         let mut ticket = None;
         assert_eq!(stream.poll_reserve(budget + 1, &mut ticket, None), Poll::Ready(Ok(budget)));
@@ -200,7 +222,7 @@ mod tests {
     fn readers_tell_of_credit_by_the_quarter() {
         let connection = connection();
         let (waker, count) = CountingWaker::pair();
-        let stream = Stream::new(StreamId::new(Side::Client, Dir::Uni, 0), connection.clone());
+        let stream = Stream::opened(StreamId::new(Side::Client, Dir::Uni, 0), 0, connection.clone());
         connection.inbox.signal.clear(&waker);
         stream.count_read(connection.stream_window / 4 - 1);
         assert_eq!(count.wakes(), 0);

@@ -73,6 +73,15 @@ impl Connection {
         self.outbox.events.push_back(Event::EarlyData { accepted: state == EarlyData::Accepted });
     }
 
+    /// The server cannot have taken early data, and has not said so.
+    pub(super) fn give_up_early_data(&mut self, now: Instant) {
+        if self.handshake.early.state == EarlyData::Offered {
+            self.handshake.early.state = EarlyData::Rejected;
+            self.retract_early_data(now);
+            self.outbox.events.push_back(Event::EarlyData { accepted: false });
+        }
+    }
+
     /// The server has none of what was sent: streams begin anew, packet numbers go on (RFC 9001 §4.6.2).
     fn retract_early_data(&mut self, now: Instant) {
         self.keys.early_local = None;

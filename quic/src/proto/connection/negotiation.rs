@@ -186,6 +186,8 @@ impl Connection {
         };
         negotiation.original = version;
         negotiation.restarted = true;
+        self.give_up_early_data(now);
+        let resumption = ClientResumption { early_data: false, ..resumption };
         let encoded = self.client_params(version);
         let session = match tls.start(version, &server_name, encoded, &resumption) {
             Ok(session) => session,
