@@ -222,3 +222,64 @@ async fn a_close_crosses_with_code_and_reason() {
     assert_eq!((close.error_code.into_inner(), &close.reason[..]), (42, &b"enough"[..]));
     in_time(accept).await.unwrap();
 }
+
+/// Exchanges go on while our end updates its keys, and the peer's answers show that it follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn quinn_follows_our_key_updates() {
+    let identity = identity();
+    let server = quinn_server(&identity);
+    let addr = server.local_addr().unwrap();
+    let serve = tokio::spawn(async move {
+        quinn_echo(server.accept().await.unwrap().await.unwrap()).await;
+        server.wait_idle().await;
+    });
+    let client = gannet_client(&identity, EndpointConfig::default());
+    let connection = in_time(client.connect(addr, "localhost").unwrap()).await.unwrap();
+    in_time(connection.handshake_confirmed()).await.unwrap();
+    let body = pattern(200_000);
+    let mut updates = 0;
+    in_time(async {
+        while updates < 4 {
+            let (updated, ()) =
+                tokio::join!(connection.update_keys(), exchange_as_gannet(&connection, &body));
+            updates += u32::from(updated.is_ok());
+        }
+    })
+    .await;
+    let stats = connection.stats();
+    assert_eq!((stats.key_updates, stats.authentication_failures), (4, 0));
+    connection.close(0_u8.into(), b"");
+    in_time(client.wait_idle()).await;
+    in_time(serve).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_follow_quinns_key_updates() {
+    let identity = identity();
+    let server = gannet_server(&identity, RetryPolicy::Never);
+    let addr = server.local_addr().unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let serve = tokio::spawn(async move {
+        let connection = server.accept().await.unwrap().accept().await.unwrap();
+        tell.send(connection.clone()).unwrap();
+        gannet_echo(connection).await;
+        server.wait_idle().await;
+    });
+    let client = quinn_client(&identity);
+    let connection = in_time(client.connect(addr, "localhost").unwrap()).await.unwrap();
+    let ours = in_time(told).await.unwrap();
+    let body = pattern(200_000);
+    in_time(async {
+        while ours.stats().key_updates < 4 {
+            // quinn does so once the last one is settled.
+            connection.force_key_update();
+            exchange_as_quinn(&connection, &body).await;
+        }
+    })
+    .await;
+    assert_eq!(ours.stats().authentication_failures, 0);
+    drop(ours);
+    connection.close(0_u8.into(), b"");
+    in_time(client.wait_idle()).await;
+    in_time(serve).await.unwrap();
+}

@@ -49,7 +49,15 @@
 //!           ─► driver::transmit ─► net
 //! ```
 //!
-//! Without the feature `tokio` (on by default) the crate is the sans-IO protocol core alone.
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tokio`, on by default | the endpoint; without it the crate is the sans-IO protocol core alone |
+//! | `webpki-roots` | `ClientConfig::with_webpki_roots`: the authorities that Mozilla trusts |
+//! | `platform-verifier` | `ClientConfig::with_platform_verifier`: what the operating system trusts |
+//! | `dev-cert` | `config::DevCertificate`: a certificate for development in one call |
+//! | `aws-lc-rs` | `config::aws_lc_rs_provider`: TLS by aws-lc-rs, with the post-quantum X25519MLKEM768; packets are sealed by ring all the same |
 
 #[cfg(feature = "tokio")]
 mod api;

@@ -57,13 +57,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Keys of the handshake have no successors. Packet numbers count what they have sealed.
+    /// Keys of the handshake and of 0-RTT have no successors. Packet numbers count what they have sealed.
     fn check_handshake_keys(&self) -> Result<(), TransportError> {
-        for space in [SpaceId::Initial, SpaceId::Handshake] {
-            let level = if space == SpaceId::Initial { Level::Initial } else { Level::Handshake };
+        for level in [Level::Initial, Level::Handshake, Level::ZeroRtt] {
             let Some(keys) = self.keys.local(level) else { continue };
             let limit = (self.keys.limits)(keys.packet.cipher_suite()).confidentiality;
-            if self.spaces[space.index()].sent.next() >= limit.saturating_sub(RESERVE) {
+            if self.spaces[level.space().index()].sent.next() >= limit.saturating_sub(RESERVE) {
                 return Err(used_up());
             }
         }
@@ -91,7 +90,8 @@ impl Connection {
         self.stats.authentication_failures += 1;
         self.keys.failures += 1;
         // Both directions use one AEAD.
-        let suite = self.keys.local(level).map(|keys| keys.packet.cipher_suite());
+        let keys = self.keys.remote(level).or_else(|| self.keys.local(level));
+        let suite = keys.map(|keys| keys.packet.cipher_suite());
         if suite.is_some_and(|suite| self.keys.failures >= (self.keys.limits)(suite).integrity) {
             let reason = "too many packets failed authentication";
             return Err(TransportError::new(Code::AEAD_LIMIT_REACHED, reason));

@@ -156,6 +156,22 @@ fn no_key_seals_more_than_its_cipher_allows() {
     assert!(updates(&pair.client) >= 5, "{} updates", updates(&pair.client));
 }
 
+/// Who only acknowledges is never acknowledged: it has to ask for that before it can replace its key.
+// covers: R9001-6.6-03
+#[test]
+fn an_end_that_only_receives_renews_its_keys_as_well() {
+    let mut pair = confirmed();
+    pair.client.connection.keys.limits = |_| AeadLimits { confidentiality: 400, integrity: u64::MAX };
+    let now = pair.now;
+    pair.server().connection.update_keys(now).unwrap();
+    for _ in 0..1500 {
+        pair.server().connection.pending.ping = true;
+        pair.run_for(30 * MS);
+    }
+    assert_no_failures(&mut pair);
+    assert!(updates(&pair.client) > 3, "{} updates", updates(&pair.client));
+}
+
 #[test]
 fn a_setting_asks_for_updates_more_often() {
     let mut setup = Setup::default();
