@@ -66,6 +66,9 @@ mod crypto;
 #[cfg(feature = "tokio")]
 mod driver;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(any(feature = "tokio", test))]
 pub mod net;
 mod packet;

@@ -33,7 +33,7 @@ pub const RESET_TOKEN_LEN: usize = 16;
 pub const MIN_DATAGRAM_SIZE: usize = 1200;
 
 /// A moment for tests, which take time as an argument like the core.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn epoch() -> std::time::Instant {
     use std::sync::OnceLock;
     static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();

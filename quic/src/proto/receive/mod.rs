@@ -13,6 +13,8 @@
 
 mod datagram;
 mod frames;
+#[cfg(any(test, fuzzing))]
+mod inject;
 mod on_ack;
 mod on_cid;
 mod on_path;

@@ -112,7 +112,7 @@ impl Connection {
         Ok(Some(OpenedShort { pn, dcid, spin: first & SPIN != 0, payload }))
     }
 
-    fn expected_pn(&self, space: SpaceId) -> PacketNumber {
+    pub(super) fn expected_pn(&self, space: SpaceId) -> PacketNumber {
         self.spaces
             .get(space.index())
             .and_then(|space| space.received.largest())
