@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use common::{Pair, configs, in_time, localhost, pattern};
-use gannet::config::{PreferredAddress, TransportConfig};
+use gannet::config::{EndpointConfig, PreferredAddress, RandomConnectionIds, TransportConfig};
 use gannet::error::MigrateError;
 use gannet::{Connection, Endpoint};
 
@@ -81,12 +81,12 @@ async fn a_client_is_rebound_in_the_middle_of_a_transfer() {
     transfer(&client, &server, rebind).await;
     let new = pair.client.local_addr().unwrap();
     assert_ne!(new, old);
-    assert_eq!(server.remote_address(), new);
+    moved_to(&server, new).await;
     // One that had nothing to say has said where it is.
     moved_to(&idle_server, new).await;
     let rebind = async { pair.client.rebind(localhost()).unwrap() };
     transfer(&server, &client, rebind).await;
-    assert_eq!(server.remote_address(), pair.client.local_addr().unwrap());
+    moved_to(&server, pair.client.local_addr().unwrap()).await;
     free(old).await;
     free(new).await;
     assert_eq!(idle.close_reason(), None);
@@ -257,4 +257,21 @@ async fn a_restless_client_loses_nothing() {
     client.migrate(localhost()).await.unwrap();
     in_time(here.changed()).await.unwrap();
     transfer(&client, &server, async {}).await;
+}
+
+/// Where our connection IDs are empty, the server's address is all that tells whose a packet is.
+#[tokio::test]
+async fn a_client_without_connection_ids_moves_as_well() {
+    let (client_config, server_config) = configs(TransportConfig::default());
+    let ids = EndpointConfig::builder().connection_ids(RandomConnectionIds::new(0)).build().unwrap();
+    let client = Endpoint::builder().config(ids).client(client_config).bind(localhost()).unwrap();
+    let pair = Pair { client, server: Endpoint::server(server_config, localhost()).unwrap() };
+    let (client, server) = confirmed(&pair).await;
+    let rebind = async { pair.client.rebind(localhost()).unwrap() };
+    transfer(&client, &server, rebind).await;
+    moved_to(&server, pair.client.local_addr().unwrap()).await;
+    let migrate = async { client.migrate(localhost()).await.unwrap() };
+    transfer(&server, &client, migrate).await;
+    transfer(&client, &server, async {}).await;
+    assert_ne!(server.remote_address(), pair.client.local_addr().unwrap());
 }

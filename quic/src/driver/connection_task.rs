@@ -32,7 +32,7 @@ pub struct ConnectionTask {
     pub(super) processed: usize,
     /// The most that the application may have under way, bytes.
     pub(super) send_budget: u64,
-    /// The sockets that it has moved to, or tries to.
+    /// Whether it tries to move to another socket.
     pub(super) moves: Moves,
     /// The application waits until all finished streams are delivered.
     pub(super) draining: bool,

@@ -6,15 +6,13 @@ use tokio::sync::oneshot;
 
 use super::connection_task::ConnectionTask;
 use super::shared::connection::Migrate;
-use super::shared::sockets::{SocketUse, Sockets};
+use super::shared::sockets::Sockets;
 use crate::error::MigrateError;
 use crate::packet::{FourTuple, LocalPath, SocketId};
 
-/// What a connection knows of its sockets beside the endpoint's own.
+/// What a connection tries beside staying where it is.
 #[derive(Debug, Default)]
 pub struct Moves {
-    /// The one in use, and the one that it tries to move to.
-    held: Vec<SocketUse>,
     /// Where to, and who waits to hear how it went.
     attempt: Option<(SocketId, oneshot::Sender<Result<(), MigrateError>>)>,
 }
@@ -45,7 +43,7 @@ impl ConnectionTask {
         self.consider_socket(id);
         match self.connection.migrate(now, LocalPath { socket: id, local_ip }) {
             Ok(()) => {
-                self.moves.held.push(socket);
+                self.ending.entries.sockets.push(socket);
                 // An earlier attempt is given up with this, and so is its answer.
                 self.moves.attempt = Some((id, answer));
             }
@@ -75,7 +73,7 @@ impl ConnectionTask {
     pub(super) fn on_path_changed(&mut self, path: FourTuple) {
         self.moves.settle(path.socket, Ok(()));
         let attempt = self.moves.attempt.as_ref().map(|(to, _)| *to);
-        self.moves.held.retain(|held| held.id == path.socket || Some(held.id) == attempt);
+        self.ending.entries.sockets.retain(|held| held.id == path.socket || Some(held.id) == attempt);
         // Whoever hears of the change finds it.
         self.publish();
         self.ending.shared.advance(|progress| progress.path_changes += 1);
@@ -84,6 +82,6 @@ impl ConnectionTask {
     /// The peer could not be reached from there.
     pub(super) fn on_migration_failed(&mut self, path: FourTuple) {
         self.moves.settle(path.socket, Err(MigrateError::Unreachable));
-        self.moves.held.retain(|held| held.id != path.socket);
+        self.ending.entries.sockets.retain(|held| held.id != path.socket);
     }
 }

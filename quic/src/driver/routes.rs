@@ -21,6 +21,7 @@ use bytes::Bytes;
 
 use super::inbox::Inbox;
 use super::lock;
+use super::shared::sockets::SocketUse;
 use crate::packet::{ConnectionId, ResetToken};
 use crate::proto;
 
@@ -71,6 +72,8 @@ pub struct Entries {
     pub resets: Vec<(SocketAddr, ResetToken)>,
     /// The peer's address, where our ID is empty.
     pub peer: Option<SocketAddr>,
+    /// The sockets that were lent to the connection. They stay as long as something may arrive there for it.
+    pub sockets: Vec<SocketUse>,
 }
 
 /// What is left of a closed connection.

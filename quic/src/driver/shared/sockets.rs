@@ -199,9 +199,12 @@ mod tests {
     use std::task::{Context, Poll};
 
     use super::*;
+    use crate::driver::inbox::Inbox;
+    use crate::driver::routes::{Entries, Routes};
     use crate::driver::testing::CountingWaker;
     use crate::net::{RecvMeta, SocketFuture, Transmit};
-    use crate::packet::Buffer;
+    use crate::packet::{Buffer, FourTuple};
+    use crate::proto::Tombstone;
 
     #[derive(Debug)]
     struct At(&'static str);
@@ -270,6 +273,21 @@ mod tests {
         sockets.remove(added.id);
         assert!(sockets.is_left(added.id));
         drop(sockets.hold(added.id));
+    }
+
+    /// Late packets of a closed connection come where it was.
+    #[test]
+    fn a_tombstone_keeps_its_socket() {
+        let sockets = Arc::new(sockets(&["127.0.0.1:1"]));
+        let added = sockets.add(Arc::new(At("127.0.0.1:2")), false).unwrap();
+        let entries = Entries { sockets: vec![sockets.hold(added.id)], ..Entries::default() };
+        let (routes, until) = (Routes::default(), crate::driver::now());
+        let path = FourTuple { socket: added.id, local_ip: None, remote: ([127, 0, 0, 1], 9).into() };
+        let left = Tombstone { close: None, path, credit: 0, until };
+        routes.bury(&Arc::new(Inbox::new(0)), entries, left);
+        assert!(!sockets.is_left(added.id));
+        routes.expire(until);
+        assert!(sockets.is_left(added.id));
     }
 
     #[test]
