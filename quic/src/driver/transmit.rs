@@ -130,6 +130,8 @@ impl Transmitter {
                     tracing::debug!(%error, remote = %meta.path.remote, len, "datagram not sent");
                     if is_too_long(&error) {
                         self.too_long = Some((meta.path, len));
+                        // It was the size: some kernels say so of a batch in the words for missing offload.
+                        self.no_offload = None;
                     } else {
                         self.failed = Some(error.kind());
                     }

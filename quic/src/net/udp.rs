@@ -13,6 +13,9 @@ use tokio::io::Interest;
 use super::{RecvMeta, Socket, SocketFuture, Transmit, Unreachable};
 use crate::packet::{Buffer, Ecn};
 
+/// So often a datagram is given to the system until it is believed that the error is about this one.
+const MAX_ATTEMPTS: u32 = 3;
+
 /// A UDP socket that tokio watches.
 pub struct UdpSocket {
     io: tokio::net::UdpSocket,
@@ -116,10 +119,18 @@ impl UdpSocket {
 
     fn send(&self, transmit: &quinn_udp::Transmit<'_>) -> io::Result<()> {
         let state = self.state();
-        self.io.try_io(Interest::WRITABLE, || match state.try_send((&self.io).into(), transmit) {
-            // A report about an earlier datagram, perhaps to somebody else: this one was not sent yet.
-            Err(error) if is_unreachable(error.kind()) => state.try_send((&self.io).into(), transmit),
-            result => result,
+        self.io.try_io(Interest::WRITABLE, || {
+            let mut attempts = 0;
+            loop {
+                attempts += 1;
+                match state.try_send((&self.io).into(), transmit) {
+                    // Perhaps a report about an earlier datagram, to somebody else, or forged: this one was not sent yet.
+                    Err(error)
+                        if attempts < MAX_ATTEMPTS
+                            && (is_unreachable(error.kind()) || is_too_long(&error)) => {}
+                    result => return result,
+                }
+            }
         })
     }
 
@@ -432,6 +443,42 @@ mod tests {
             assert!(is_transient(&io::Error::from_raw_os_error(errno as i32)), "{errno}");
         }
         assert!(!is_transient(&io::Error::from_raw_os_error(EINVAL as i32)));
+    }
+
+    /// An ICMP message that says that a datagram from one address to another was too long for a router.
+    #[cfg(target_os = "linux")]
+    fn too_big(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+        let mut message = vec![3, 4, 0, 0, 0, 0, 0x02, 0x40];
+        message.extend([0x45, 0, 0x05, 0xc8, 0, 1, 0x40, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]);
+        message.extend([from.port().to_be_bytes(), to.port().to_be_bytes(), [0x05, 0xb4], [0, 0]].concat());
+        let words = message.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+        let sum: u32 = words.sum();
+        let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        message
+    }
+
+    /// CVE-2024-53259: the message may be forged, and is about another datagram anyway. The kernel reports it to whoever
+    /// sends next.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_forged_message_about_the_mtu_changes_nothing() {
+        let icmp = (socket2::Type::from(3), Some(socket2::Protocol::ICMPV4));
+        // Only root may; the kernel is the same for others.
+        let Ok(forger) = socket2::Socket::new(socket2::Domain::IPV4, icmp.0, icmp.1) else { return };
+        let (a, b) = (socket(Ipv4Addr::LOCALHOST).await, socket(Ipv4Addr::LOCALHOST).await);
+        let (ours, remote) = (a.local_addr().unwrap(), b.local_addr().unwrap());
+        let contents = vec![7; 1400];
+        let transmit =
+            Transmit { remote, local_ip: None, ecn: None, contents: &contents, segment_size: contents.len() };
+        for _ in 0..20 {
+            forger
+                .send_to(&too_big(ours, remote), &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+                .unwrap();
+            a.try_send(&transmit).unwrap();
+        }
+        let received = receive(&b, 20).await;
+        assert_eq!(received.iter().map(|(meta, _)| meta.len).sum::<usize>(), 20 * 1400);
     }
 
     #[tokio::test]

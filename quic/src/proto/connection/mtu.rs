@@ -30,16 +30,21 @@ impl Connection {
         self.paths.active.mtu.forbid_probes();
     }
 
-    /// The system refused to send a datagram of `size` bytes on `path`: it is too large for the network interface.
+    /// The system refused to send a datagram of `size` bytes on `path`, as if it were too large for the network
+    /// interface.
     ///
     /// What it held is sent again in smaller ones, as if it were lost. An interface too small for QUIC ends the
-    /// connection (RFC 9000 §14.2).
+    /// connection (RFC 9000 §14.2), but only while nothing authenticated has come from the peer: an ICMP message that
+    /// anybody can forge may look the same.
     pub fn on_datagram_refused(&mut self, now: Instant, path: FourTuple, size: usize) {
         if path != self.paths.active.tuple || !self.lifecycle.is_open() {
             return;
         }
         let size = u16::try_from(size).unwrap_or(u16::MAX);
         if size <= BASE {
+            if self.stats.packets_received > 0 {
+                return;
+            }
             let reason = "the network interface does not carry datagrams of 1200 bytes";
             return self.fail(now, TransportError::new(Code::NO_VIABLE_PATH, reason));
         }

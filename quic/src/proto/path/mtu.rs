@@ -151,6 +151,11 @@ impl MtuDiscovery {
         self.enabled = false;
     }
 
+    /// Nothing more will be heard of the probe under way: the path was left.
+    pub fn forget_probe(&mut self) {
+        self.probe = None;
+    }
+
     /// The size of the probe to send now, if one is wanted, of at most `most` bytes.
     pub fn next_probe(&mut self, now: Instant, most: u64) -> Option<u16> {
         if !self.enabled || self.probe.is_some() {
@@ -191,10 +196,7 @@ impl MtuDiscovery {
             self.end_search(probe.sent);
         }
         if let Some(probe) = self.take_probe(report.probe_lost) {
-            self.lost_probes += 1;
-            if self.lost_probes == MAX_PROBES {
-                self.on_size_failed(&probe);
-            }
+            self.on_probe_lost(&probe);
             news = SizeNews::ProbeLost;
         }
         if self.suspicion.is_certain() && self.current > BASE {
@@ -206,12 +208,11 @@ impl MtuDiscovery {
         news
     }
 
-    /// The system refuses datagrams of this size on this path: its interface does not carry them. True if that changes
-    /// the size in use.
+    /// The system refused a datagram of this size, as if its interface did not carry it. True if that changes the size in
+    /// use. It never left: a probe is lost, and the next one may go at once.
     pub fn on_refused(&mut self, size: u16) -> bool {
-        if let Some(probe) = self.probe.filter(|probe| probe.size == size) {
-            self.probe = None;
-            self.on_size_failed(&probe);
+        if let Some(probe) = self.probe.take_if(|probe| probe.size == size) {
+            self.on_probe_lost(&probe);
             return false;
         }
         if size <= BASE || size > self.current {
@@ -252,7 +253,11 @@ impl MtuDiscovery {
         size > self.current.saturating_add(self.current / 128)
     }
 
-    fn on_size_failed(&mut self, probe: &Probe) {
+    fn on_probe_lost(&mut self, probe: &Probe) {
+        self.lost_probes += 1;
+        if self.lost_probes < MAX_PROBES {
+            return;
+        }
         self.lost_probes = 0;
         self.too_large = self.too_large.min(probe.size).max(self.current.saturating_add(1));
         self.end_search(probe.sent);

@@ -172,6 +172,7 @@ impl Connection {
     pub(super) fn activate(&mut self, now: Instant, index: usize) -> Path {
         let old = self.paths.activate(index);
         self.paths.active.role = Role::Used;
+        self.paths.active.mtu.forget_probe();
         self.recovery.on_path_change(now);
         self.outbox.events.push_back(Event::PathChanged(self.paths.active.tuple));
         self.offer_tokens();

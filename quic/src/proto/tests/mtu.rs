@@ -171,6 +171,12 @@ fn an_interface_too_small_for_quic_ends_the_connection() {
         "{:?}",
         pair.client.closed()
     );
+    // Once the peer has answered it is more likely that somebody lies.
+    let mut pair = Pair::new(setup(1452));
+    pair.run_for(SECOND);
+    let (now, path) = (pair.now, pair.client.connection.path());
+    pair.client.connection.on_datagram_refused(now, path, 1200);
+    upload(&mut pair, 0, 100_000);
 }
 
 #[test]

@@ -241,10 +241,14 @@ fn a_black_hole_is_left_even_if_nothing_is_ever_probed() {
 }
 
 #[test]
-fn what_the_system_refuses_is_not_tried_twice() {
+fn what_the_system_refuses_is_as_good_as_lost() {
     let mut link = Link::new(1500, config());
-    let (pn, size) = link.send().unwrap();
-    assert!(!link.mtu.on_refused(size), "the size in use is as it was");
+    let mut pn = 0;
+    for _ in 0..MAX_PROBES {
+        let (probe, size) = link.send().unwrap();
+        assert!(!link.mtu.on_refused(size), "the size in use is as it was");
+        pn = probe;
+    }
     assert_eq!(link.mtu.next_probe(link.now, u64::MAX), Some(1326), "it never left: the next may go at once");
     assert_eq!(link.fate(pn, false), SizeNews::None);
     link.carries = 1400;
@@ -257,4 +261,13 @@ fn what_the_system_refuses_is_not_tried_twice() {
     let found = link.mtu.current();
     assert!(!link.mtu.on_refused(1452) && !link.mtu.on_refused(1200));
     assert_eq!(link.mtu.current(), found);
+}
+
+#[test]
+fn a_path_that_is_used_again_is_searched_again() {
+    let mut link = Link::new(1500, config());
+    let (pn, _) = link.send().unwrap();
+    link.mtu.forget_probe();
+    assert_eq!(link.fate(pn, true), SizeNews::None);
+    assert_eq!(link.search(), 1452);
 }

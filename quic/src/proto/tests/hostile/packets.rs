@@ -144,6 +144,24 @@ fn every_initial_in_a_short_datagram_is_dropped_by_a_server() {
     hostile.assert_closed(Code::FRAME_ENCODING_ERROR, Some(0x3f));
 }
 
+// covers: R9000-14-04
+#[test]
+fn datagrams_shorter_than_they_should_be_close_nothing() {
+    for victim in [Side::Client, Side::Server] {
+        let mut hostile = Hostile::new(victim, Stage::First);
+        let packet = hostile.packet(Level::Initial, &[1, 0, 0, 0]);
+        hostile.deliver(packet);
+        hostile.assert_open();
+
+        let mut hostile = Hostile::new(victim, Stage::Confirmed);
+        hostile.send(Level::OneRtt, &[Frame::PathChallenge(PathChallenge { data: [7; 8] })]);
+        for len in [0, 1, 20, 40] {
+            hostile.deliver(vec![0x40; len]);
+        }
+        hostile.assert_open();
+    }
+}
+
 // covers: R9000-12.2-04 R9000-12.2-05
 #[test]
 fn coalesced_packets_to_another_id_are_dropped() {
