@@ -183,6 +183,9 @@ pub enum TlsConfigError {
     /// Neither a DNS name nor an IP address.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     InvalidServerName(String),
+    /// A certificate was to be shown to clients that ask for this, which is no DNS name.
+    #[error("{0:?} is not a DNS name")]
+    NotADnsName(String),
     /// The TLS library refused.
     #[error(transparent)]
     Tls(#[from] ::rustls::Error),

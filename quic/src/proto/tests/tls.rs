@@ -145,7 +145,9 @@ fn packets_of_several_levels_share_datagrams() {
 #[cfg(feature = "aws-lc-rs")]
 mod two_initials {
     use super::*;
+    use crate::config::{ClientVersions, ServerVersions};
     use crate::crypto::tls::rustls::aws_lc_rs_provider;
+    use crate::proto::tests::early;
     use crate::proto::tests::pair::DELAY;
 
     fn setup() -> Setup {
@@ -212,5 +214,31 @@ mod two_initials {
         pair.server().inbox.push_back((at, first));
         pair.run_for(6 * DELAY);
         assert_done(&mut pair);
+    }
+
+    /// Early data goes along with a ClientHello of two datagrams, and waits for nothing if one of them is late.
+    #[test]
+    fn early_data_goes_along() {
+        let tls = early::acquainted(setup);
+        for lost in [None, Some(0), Some(1)] {
+            let mut pair = early::early(setup(), &tls, 3000);
+            pair.to_server = Box::new(move |index, _| Some(index) != lost);
+            pair.run_for(3000 * MS);
+            assert_done(&mut pair);
+            assert!(pair.server().received[0].1 == bytes(3000));
+        }
+    }
+
+    /// A server that turns to version 2 has to read what the second datagram brings before it can tell.
+    #[test]
+    fn the_version_may_change() {
+        for lost in [None, Some(0), Some(1)] {
+            let versions = (ClientVersions::default(), ServerVersions::default());
+            let mut pair = Pair::new(Setup { versions, ..setup() });
+            pair.to_server = Box::new(move |index, _| Some(index) != lost);
+            pair.run_for(3000 * MS);
+            assert_done(&mut pair);
+            assert_eq!(pair.client.connection.version(), pair.server().connection.version());
+        }
     }
 }

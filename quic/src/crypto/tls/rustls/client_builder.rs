@@ -21,6 +21,9 @@ use crate::crypto::tls::TlsConfigError;
 /// [`server_certificate_hashes`](Self::server_certificate_hashes) or a [`verifier`](Self::verifier) of your own; the last
 /// call counts. [Pins](Self::pin) narrow it down, or are all there is.
 ///
+/// A server is verified when a session begins, and not again when that is resumed: configurations that trust differently
+/// must not share a [session store](crate::config::ClientConfig::session_store).
+///
 /// ```
 /// use gannet::config::{CertificatePin, ClientConfig, RustlsClient};
 ///

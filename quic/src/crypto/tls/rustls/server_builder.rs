@@ -128,6 +128,9 @@ impl RustlsServerBuilder {
     /// For a client the handshake is complete before the server has seen its certificate: it learns of the refusal from
     /// its first operation on the connection. [`Connection::peer_identity`](crate::Connection::peer_identity) tells who
     /// it is.
+    ///
+    /// Who resumes a session shows no certificate again: servers that share a
+    /// [session store](crate::config::ServerConfig::session_store) must all ask for the same ones.
     pub fn require_client_certs(mut self, roots: impl Into<Arc<RootCertStore>>) -> Self {
         self.clients = Clients::Certified { roots: roots.into(), required: true };
         self
@@ -161,7 +164,7 @@ impl RustlsServerBuilder {
     ///
     /// # Errors
     /// [`TlsConfigError::NoCertificate`], [`TlsConfigError::NoApplicationProtocol`], [`TlsConfigError::NothingTrusted`] if
-    /// clients need an authority and there is none, and [`TlsConfigError::Tls`] if a key does not fit its certificate, or
+    /// clients need an authority and there is none, [`TlsConfigError::NotADnsName`], and [`TlsConfigError::Tls`] if a key does not fit its certificate, or
     /// a certificate is not for the name it was given for.
     pub fn build(self) -> Result<RustlsServer, TlsConfigError> {
         let Self { provider, alpn, default, by_name, resolver, clients, key_log } = self;
@@ -245,7 +248,7 @@ impl CertsByName {
 fn check_name(certificate: &CertifiedKey, name: &str) -> Result<(), TlsConfigError> {
     // A certificate for a wildcard is for any name in its place.
     let example = if name.starts_with('*') { name.replacen('*', "any", 1) } else { name.to_owned() };
-    let invalid = || TlsConfigError::InvalidServerName(name.to_owned());
+    let invalid = || TlsConfigError::NotADnsName(name.to_owned());
     let example = ServerName::try_from(example).map_err(|_| invalid())?;
     if !matches!(example, ServerName::DnsName(_)) {
         return Err(invalid());

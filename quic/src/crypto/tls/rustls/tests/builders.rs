@@ -72,7 +72,7 @@ fn what_is_missing_is_told_when_it_is_built() {
     assert!(matches!(built(wrong_name), TlsConfigError::Tls(_)));
     for name in ["no name", "127.0.0.1"] {
         let bad = server(&id).cert_for(&[name], id.chain.clone(), id.key.clone_key());
-        assert!(matches!(built(bad), TlsConfigError::InvalidServerName(_)), "{name}");
+        assert!(matches!(built(bad), TlsConfigError::NotADnsName(_)), "{name}");
     }
 }
 
