@@ -6,7 +6,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::connection::{Shared, close, drive};
+use gannet::ZeroRttAccepted;
+
+use crate::connection::{Early, Shared, close, drive};
 use crate::error::{Code, ConnectionError, Violation};
 
 /// The part of a client's connection that belongs to no request. Poll it as long as requests are sent: it exchanges
@@ -23,8 +25,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let running = Box::pin(run(Arc::clone(&shared)));
+    pub(super) fn new(shared: Arc<Shared>, accepted: Option<ZeroRttAccepted>) -> Self {
+        let running = Box::pin(run(Arc::clone(&shared), accepted));
         Self { shared, running }
     }
 
@@ -63,9 +65,12 @@ impl Drop for Connection {
     }
 }
 
-async fn run(shared: Arc<Shared>) -> Result<(), ConnectionError> {
+async fn run(shared: Arc<Shared>, accepted: Option<ZeroRttAccepted>) -> Result<(), ConnectionError> {
     let mut driver = pin!(drive(&shared));
     let error = tokio::select! {
+        // First: what the driver hears of streams that are gone is explained by it.
+        biased;
+        never = settle(&shared, accepted) => match never {},
         error = &mut driver => error,
         error = server_streams(&shared) => error,
         () = shared.unused() => {
@@ -78,6 +83,20 @@ async fn run(shared: Arc<Shared>) -> Result<(), ConnectionError> {
         }
     };
     if error.is_graceful() { Ok(()) } else { Err(error) }
+}
+
+/// Finds out what becomes of early data.
+async fn settle(shared: &Shared, accepted: Option<ZeroRttAccepted>) -> std::convert::Infallible {
+    if let Some(accepted) = accepted {
+        if accepted.await {
+            // Until then what is sent is early data still. If the connection ends instead, requests find that out.
+            let _ = shared.quic.handshake_completed().await;
+            shared.set_early(Early::Settled);
+        } else {
+            shared.set_early(Early::Rejected);
+        }
+    }
+    pending().await
 }
 
 /// A server does not open bidirectional streams (RFC 9114 §6.1).

@@ -24,13 +24,13 @@ mod connection;
 mod informational;
 mod send_request;
 
-use gannet::Side;
+use gannet::{Side, ZeroRttAccepted};
 
 pub use connection::Connection;
 pub use informational::on_informational;
 pub use send_request::SendRequest;
 
-use crate::connection::{Config, Shared};
+use crate::connection::{Config, Early, Shared};
 use crate::error::ConnectionError;
 
 /// Begins HTTP/3 on a connection, with default settings. See [`Builder::handshake`].
@@ -88,6 +88,36 @@ impl Builder {
     ) -> Result<(SendRequest, Connection), ConnectionError> {
         let shared = Shared::new(quic, Side::Client, self.config.clone());
         let requests = SendRequest::new(&shared);
-        Ok((requests, Connection::new(shared)))
+        Ok((requests, Connection::new(shared, None)))
+    }
+
+    /// Begins HTTP/3 on a connection whose QUIC handshake is not complete: see
+    /// [`Connecting::into_0rtt`](gannet::Connecting::into_0rtt), which gives both arguments.
+    ///
+    /// Requests with safe methods and without content are sent at once, as early data. If the server does not take them,
+    /// or answers one with 425 (Too Early), they are sent again by themselves. All other requests wait for the handshake:
+    /// somebody could replay them (RFC 8470). Until the server's SETTINGS have arrived, defaults are gone by (RFC 9114
+    /// §7.2.4.2).
+    ///
+    /// ```
+    /// # use gannet_http3::client::{self, SendRequest};
+    /// # async fn example(connecting: gannet::Connecting) -> Result<SendRequest, Box<dyn std::error::Error>> {
+    /// let (requests, connection) = match connecting.into_0rtt() {
+    ///     Ok((quic, accepted)) => client::Builder::new().handshake_0rtt(quic, accepted),
+    ///     Err(connecting) => client::handshake(connecting.await?).await?,
+    /// };
+    /// tokio::spawn(connection);
+    /// # Ok(requests)
+    /// # }
+    /// ```
+    pub fn handshake_0rtt(
+        &self,
+        quic: gannet::Connection,
+        accepted: ZeroRttAccepted,
+    ) -> (SendRequest, Connection) {
+        let shared = Shared::new(quic, Side::Client, self.config.clone());
+        shared.set_early(Early::Pending);
+        let requests = SendRequest::new(&shared);
+        (requests, Connection::new(shared, Some(accepted)))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{Method, Request, Response, request};
+use http::{Method, Request, Response, StatusCode, request};
 use http_body::Body;
 
 use super::informational::OnInformational;
@@ -96,6 +96,7 @@ impl fmt::Debug for SendRequest {
 }
 
 /// A request whose head is encoded.
+#[derive(Clone)]
 struct Prepared {
     frame: Vec<u8>,
     /// The content-length.
@@ -121,7 +122,36 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let Prepared { mut frame, declared, mut response } = prepared?;
+    let mut prepared = prepared?;
+    let empty = body.is_end_stream();
+    if lease.is_early() {
+        if empty && prepared.response.method.is_safe() {
+            let again = prepared.clone();
+            // Rare enough that the ordinary request does not carry its state along.
+            match Box::pin(attempt::<B>(lease.clone(), prepared, None)).await {
+                Err(StreamError::EarlyDataRejected) => {}
+                Ok(response) if response.status() == StatusCode::TOO_EARLY => {}
+                outcome => return outcome,
+            }
+            prepared = again;
+        }
+        lease.early_settled().await;
+    }
+    attempt(lease, prepared, (!empty).then_some(body)).await
+}
+
+/// Sends a request and waits for its response; `None` is a body without content.
+async fn attempt<B>(
+    lease: Lease,
+    prepared: Prepared,
+    body: Option<B>,
+) -> Result<Response<RecvBody>, StreamError>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let Prepared { mut frame, declared, mut response } = prepared;
     if lease.is_peer_going_away() {
         return Err(StreamError::GoingAway);
     }
@@ -137,14 +167,13 @@ where
     }
     let mut send = SendMessage::new(send, lease.clone(), Code::H3_REQUEST_CANCELLED);
     send.head(frame, declared);
-    let mut upload = if body.is_end_stream() {
+    let mut upload = match body {
         // The ordinary case, without anything on the heap.
-        Upload::Finishing(send)
-    } else {
-        Upload::Sending(Box::pin(async move {
+        None => Upload::Finishing(send),
+        Some(body) => Upload::Sending(Box::pin(async move {
             let mut body = pin!(body);
             send.body(body.as_mut()).await
-        }))
+        })),
     };
     let mut recv = Some(RecvMessage::new(recv, lease.clone()));
     tokio::select! {
@@ -188,6 +217,7 @@ impl Upload {
 }
 
 /// Reads up to the final response, and meanwhile sends the request.
+#[derive(Clone)]
 struct ReadResponse {
     method: Method,
     informational: Option<OnInformational>,

@@ -15,7 +15,6 @@ use crate::body::stopped;
 use crate::error::{Code, ConnectionError, Violation};
 use crate::proto::connection::{CRITICAL_STREAM_CLOSED, ControlEvent, ControlReader, PeerStreams};
 use crate::proto::frame::{encode_goaway, encode_reserved, encode_settings};
-use crate::proto::settings::Settings;
 use crate::proto::stream_type::StreamType;
 use crate::proto::varint::PartialVarInt;
 use crate::qpack::decoder::Decoder;
@@ -65,9 +64,22 @@ pub(crate) async fn close(shared: &Shared) {
     shared.quic.close_gracefully(Code::H3_NO_ERROR.into(), b"", PATIENCE).await;
 }
 
-/// Opens our critical streams and watches over them.
+/// Opens our critical streams and watches over them. Those that were opened early are opened again if the server did not
+/// take them.
 async fn own_streams(shared: &Shared) -> Stop {
-    match try_own_streams(shared).await {
+    let opened = std::pin::pin!(try_own_streams(shared));
+    let result = tokio::select! {
+        biased;
+        () = shared.early_rejected() => try_own_streams(shared).await,
+        result = opened => match result {
+            Err(gannet::WriteError::ZeroRttRejected) => {
+                shared.early_rejected().await;
+                try_own_streams(shared).await
+            }
+            result => result,
+        },
+    };
+    match result {
         Err(gannet::WriteError::Connection(error)) => Stop::Ended(error),
         // The peer stopped one of them (RFC 9114 §6.2.1).
         Err(_) => CRITICAL_STREAM_CLOSED.into(),
@@ -78,11 +90,7 @@ async fn own_streams(shared: &Shared) -> Stop {
 async fn try_own_streams(shared: &Shared) -> Result<std::convert::Infallible, gannet::WriteError> {
     let mut goaways = shared.goaways();
     let mut control = open(shared, StreamType::Control, |out| {
-        let settings = Settings {
-            max_field_section_size: Some(shared.config.max_field_section_size),
-            ..Settings::default()
-        };
-        encode_settings(&settings, random(), out);
+        encode_settings(&shared.config.settings(), random(), out);
         if shared.config.grease {
             encode_reserved(random(), out);
         }

@@ -14,8 +14,10 @@
 mod driver;
 mod shared;
 
+use crate::proto::settings::Settings;
+
 pub(crate) use driver::{close, drive, random};
-pub(crate) use shared::{Lease, Shared};
+pub(crate) use shared::{Early, Lease, Shared};
 
 /// Settings of this end, the same for both roles.
 #[derive(Debug, Clone)]
@@ -26,6 +28,13 @@ pub(crate) struct Config {
     pub(crate) max_concurrent_requests: usize,
     /// Whether reserved frames and streams are sent.
     pub(crate) grease: bool,
+}
+
+impl Config {
+    /// What the peer is told.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { max_field_section_size: Some(self.max_field_section_size), ..Settings::default() }
+    }
 }
 
 impl Default for Config {

@@ -20,11 +20,23 @@ const MAX_CANCELLED: u32 = 1000;
 const EXCHANGE: u64 = 1;
 const HANDLE: u64 = 1 << 32;
 
+/// Whether what a client sends is early data.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub(crate) enum Early {
+    /// It is not, or no longer.
+    Settled,
+    /// It is, and may not be taken.
+    Pending,
+    /// It was not taken: all streams so far are gone.
+    Rejected,
+}
+
 /// See the module.
 pub(crate) struct Shared {
     pub(crate) quic: gannet::Connection,
     pub(crate) side: Side,
     pub(crate) config: Config,
+    early: watch::Sender<Early>,
     /// The rule that the peer broke, if this end closed the connection for that.
     failure: OnceLock<Violation>,
     peer_max_field_section_size: AtomicU64,
@@ -46,6 +58,7 @@ impl Shared {
             quic,
             side,
             config,
+            early: watch::Sender::new(Early::Settled),
             failure: OnceLock::new(),
             peer_max_field_section_size: AtomicU64::new(NONE),
             peer_goaway: watch::Sender::new(NONE),
@@ -54,6 +67,27 @@ impl Shared {
             users: AtomicU64::new(0),
             returned: Notify::new(),
         })
+    }
+
+    /// Something became known of early data.
+    pub(crate) fn set_early(&self, early: Early) {
+        self.early.send_replace(early);
+    }
+
+    /// Whether what is sent now is early data.
+    pub(crate) fn is_early(&self) -> bool {
+        *self.early.borrow() == Early::Pending
+    }
+
+    /// Resolves when what is sent is not early data.
+    pub(crate) async fn early_settled(&self) {
+        // The sender lives in `self`.
+        let _ = self.early.subscribe().wait_for(|early| *early != Early::Pending).await;
+    }
+
+    /// Resolves if early data was not taken.
+    pub(crate) async fn early_rejected(&self) {
+        let _ = self.early.subscribe().wait_for(|early| *early == Early::Rejected).await;
     }
 
     /// Closes the connection for what the peer did.
@@ -77,6 +111,7 @@ impl Shared {
         match error {
             gannet::ReadError::Reset(code) => StreamError::Reset(code.into()),
             gannet::ReadError::Connection(error) => self.ended(error).into(),
+            gannet::ReadError::ZeroRttRejected => StreamError::EarlyDataRejected,
             _ => StreamError::Closed,
         }
     }
@@ -86,6 +121,7 @@ impl Shared {
         match error {
             gannet::WriteError::Stopped(code) => StreamError::Stopped(code.into()),
             gannet::WriteError::Connection(error) => self.ended(error).into(),
+            gannet::WriteError::ZeroRttRejected => StreamError::EarlyDataRejected,
             _ => StreamError::Closed,
         }
     }

@@ -19,6 +19,9 @@ pub enum StreamError {
     /// The server takes no new requests on this connection (GOAWAY), and has not processed this one (RFC 9114 §5.2).
     #[error("the server takes no more requests on this connection")]
     GoingAway,
+    /// The server did not take the early data that the request was part of, and has not processed it.
+    #[error("the server did not take early data")]
+    EarlyDataRejected,
     /// The peer reset the stream: it sends no more of its message.
     #[error("the peer reset the stream: {0}")]
     Reset(Code),
@@ -86,7 +89,7 @@ impl StreamError {
     #[must_use]
     pub fn is_unprocessed(&self) -> bool {
         match self {
-            Self::GoingAway | Self::Unsendable(_) => true,
+            Self::GoingAway | Self::EarlyDataRejected | Self::Unsendable(_) => true,
             Self::Reset(code) => *code == Code::H3_REQUEST_REJECTED,
             _ => false,
         }
@@ -110,7 +113,7 @@ impl From<StreamError> for io::Error {
         let kind = match &error {
             StreamError::Connection(error) => return error.clone().into(),
             StreamError::GoingAway => io::ErrorKind::ConnectionRefused,
-            StreamError::Reset(_) => io::ErrorKind::ConnectionReset,
+            StreamError::EarlyDataRejected | StreamError::Reset(_) => io::ErrorKind::ConnectionReset,
             StreamError::Stopped(_) => io::ErrorKind::BrokenPipe,
             StreamError::Malformed(_) | StreamError::Incomplete | StreamError::TooLarge { .. } => {
                 io::ErrorKind::InvalidData

@@ -292,7 +292,7 @@ pub(crate) fn encode_headers<E>(
 /// Appends a SETTINGS frame, with a reserved setting drawn from `seed`.
 pub(crate) fn encode_settings(settings: &Settings, seed: u64, out: &mut Vec<u8>) {
     let mut payload = Vec::with_capacity(64);
-    settings.encode(seed, &mut payload);
+    settings.encode(Some(seed), &mut payload);
     encode_header(SETTINGS, payload.len() as u64, out);
     out.extend_from_slice(&payload);
 }

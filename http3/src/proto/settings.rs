@@ -61,7 +61,7 @@ impl Settings {
 
     /// Appends the payload of a SETTINGS frame: what differs from the defaults, and a reserved setting drawn from
     /// `seed`, so that peers keep ignoring what they do not know.
-    pub(crate) fn encode(&self, seed: u64, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, seed: Option<u64>, out: &mut Vec<u8>) {
         let mut setting = |id: u64, value: u64| {
             varint::put(id, out);
             varint::put(value, out);
@@ -81,7 +81,9 @@ impl Settings {
         if self.h3_datagram {
             setting(id::H3_DATAGRAM, 1);
         }
-        setting(super::reserved(seed), seed >> 2);
+        if let Some(seed) = seed {
+            setting(super::reserved(seed), seed >> 2);
+        }
     }
 }
 
@@ -180,7 +182,7 @@ mod tests {
                 h3_datagram: datagram,
             };
             let mut out = Vec::new();
-            settings.encode(seed, &mut out);
+            settings.encode(Some(seed), &mut out);
             prop_assert!(!out.is_empty());
             prop_assert_eq!(Settings::decode(&out), Ok(settings));
         }

@@ -27,6 +27,7 @@
 //! ```
 
 mod connection;
+mod early;
 mod request;
 mod respond;
 mod serve;
@@ -34,6 +35,7 @@ mod serve;
 use gannet::Side;
 
 pub use connection::Connection;
+pub use early::EarlyData;
 #[doc(no_inline)]
 pub use hyper::service::{Service, service_fn};
 pub use respond::{SendBody, SendResponse};
@@ -87,7 +89,18 @@ impl Builder {
         self
     }
 
-    /// Begins HTTP/3 on a connection whose ALPN is `h3`. A task is spawned that exchanges settings.
+    /// What clients may go by in early data: for [`EarlyDataPolicy::context`](gannet::config::EarlyDataPolicy::context) of
+    /// servers that take it. Early data of a client that was told other settings is then not taken, as RFC 9114 §7.2.4.2
+    /// wants it.
+    #[must_use]
+    pub fn early_data_context(&self) -> Vec<u8> {
+        let mut context = Vec::with_capacity(16);
+        self.config.settings().encode(None, &mut context);
+        context
+    }
+
+    /// Begins HTTP/3 on a connection whose ALPN is `h3`. It may come from
+    /// [`Connecting::into_0rtt`](gannet::Connecting::into_0rtt): requests of early data carry [`EarlyData`]. A task is spawned that exchanges settings.
     ///
     /// # Errors
     /// The connection has ended.

@@ -9,6 +9,7 @@ use gannet::{RecvStream, SendStream};
 use http::header::EXPECT;
 use http::{Request, Response, StatusCode};
 
+use super::early::EarlyData;
 use super::respond::{Answer, SendResponse};
 use crate::body::{RecvBody, RecvMessage, SendMessage};
 use crate::connection::{Lease, Shared};
@@ -22,14 +23,45 @@ pub(super) struct ReadRequest {
     send: Option<SendMessage>,
     /// Until the headers are complete.
     recv: Option<RecvMessage>,
+    /// Of a request that came before the handshake, until that is dealt with.
+    early: Option<gannet::Connection>,
+    /// The headers, until the request is handed out.
+    held: Option<Held>,
+}
+
+/// Headers, and the handshake if they wait for it.
+struct Held {
+    head: Result<Head, StreamError>,
+    handshake: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Held {
+    /// An early request may be a replay. One with a safe method is marked, others wait until the handshake is complete
+    /// (RFC 8470 §3).
+    fn new(mut head: Result<Head, StreamError>, early: Option<gannet::Connection>) -> Self {
+        let mut handshake = None;
+        if let (Ok(head), Some(quic)) = (&mut head, early.filter(|quic| !quic.is_handshake_complete())) {
+            if head.message.method().is_safe() {
+                head.message.extensions_mut().insert(EarlyData { quic });
+            } else {
+                let completed = async move {
+                    // If the connection ends instead, the exchange finds that out.
+                    let _ = quic.handshake_completed().await;
+                };
+                handshake = Some(Box::pin(completed) as _);
+            }
+        }
+        Self { head, handshake }
+    }
 }
 
 impl ReadRequest {
     pub(super) fn new(shared: &Arc<Shared>, send: SendStream, recv: RecvStream) -> Self {
         let lease = Lease::exchange(shared);
+        let early = recv.is_early().then(|| shared.quic.clone());
         // As long as the request was not handed out, nothing of it was processed (RFC 9114 §4.1.1).
         let send = SendMessage::new(send, lease.clone(), Code::H3_REQUEST_REJECTED);
-        Self { send: Some(send), recv: Some(RecvMessage::new(recv, lease)) }
+        Self { send: Some(send), recv: Some(RecvMessage::new(recv, lease)), early, held: None }
     }
 }
 
@@ -37,9 +69,15 @@ impl Future for ReadRequest {
     type Output = Option<(Request<RecvBody>, SendResponse)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { send: sending, recv: receiving } = &mut *self;
+        let Self { send: sending, recv: receiving, early, held } = &mut *self;
         if let Some(recv) = receiving {
-            let head = ready!(poll_head(recv, cx));
+            if held.is_none() {
+                *held = Some(Held::new(ready!(poll_head(recv, cx)), early.take()));
+            }
+            if let Some(Held { handshake: Some(handshake), .. }) = held {
+                ready!(handshake.as_mut().poll(cx));
+            }
+            let Some(Held { head, .. }) = held.take() else { return Poll::Ready(None) };
             let (Some(mut send), Some(recv)) = (sending.take(), receiving.take()) else {
                 return Poll::Ready(None);
             };

@@ -57,6 +57,12 @@ impl Connection {
         self.shared.progress(|progress| progress.peer_identity.clone())
     }
 
+    /// Whether the handshake is complete on this end; see [`Connection::handshake_completed`].
+    #[must_use]
+    pub fn is_handshake_complete(&self) -> bool {
+        self.shared.progress(|progress| progress.connected)
+    }
+
     /// Waits until the handshake is complete on this end. It is, unless the connection came from
     /// [`Connecting::into_0rtt`](crate::Connecting::into_0rtt). A server knows from then on that nothing of what the client
     /// sent is a replay.
