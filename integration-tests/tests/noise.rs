@@ -124,3 +124,31 @@ async fn datagrams_from_port_0_change_nothing() {
     assert!(server.stats().malformed >= before + 100, "{:?}", server.stats());
     assert!(client.connect(addr, "localhost").unwrap().await.is_ok());
 }
+
+/// However many packets it holds, and nothing but an answer is sent back for it.
+// covers: R9000-17.2.1-07
+#[tokio::test]
+async fn a_datagram_gets_one_version_negotiation() {
+    let (_, server) = endpoints();
+    let addr = server.local_addr().unwrap();
+    let answers = tokio::task::spawn_blocking(move || {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let unknown = |scid: u8| {
+            [&[0xc0, 0xba, 0xba, 0xba, 0xba, 4, 1, 2, 3, 4, 4][..], &[scid; 4], &[0; 385]].concat()
+        };
+        socket.send_to(&[unknown(1), unknown(2), unknown(3)].concat(), addr).unwrap();
+        socket.send_to(&[unknown(4), unknown(5), unknown(6)].concat(), addr).unwrap();
+        let mut buf = [0; 1500];
+        let mut receive = || {
+            let len = socket.recv(&mut buf).unwrap();
+            buf[..len].to_vec()
+        };
+        [receive(), receive()]
+    });
+    let [first, second] = answers.await.unwrap();
+    for (answer, scid) in [(first, 1), (second, 4)] {
+        assert!(answer.len() < 100 && answer[0] & 0x80 != 0 && answer[1..5] == [0; 4], "{answer:x?}");
+        assert_eq!(answer[5..15], [4, scid, scid, scid, scid, 4, 1, 2, 3, 4]);
+    }
+}

@@ -155,6 +155,7 @@ mod tests {
         }
     }
 
+    // covers: R9000-17.2.1-04 R9000-17.2.1-05 R8999-6-03 R8999-6-04
     #[test]
     fn version_negotiation_swaps_the_ids_and_offers_a_reserved_version() {
         let answer = version_negotiation(&[1; 9], &[2; 30], &[1], &mut Rng::from_u64(1));

@@ -58,6 +58,7 @@ fn assert_arrived(pair: &mut Pair, len: usize) {
 }
 
 // covers: R9001-4.9.3-01 R9001-4.9.3-02 R9001-5.6-04 R9001-5.6-06 R9000-17.2.3-03 R9000-17.2.3-04
+// covers: R9000-13.2.6-03
 #[test]
 fn early_data_is_taken_before_the_handshake_is_complete() {
     let tls = acquainted(Setup::default);
@@ -292,4 +293,28 @@ fn a_client_that_gives_up_early_says_so() {
         other => panic!("{other:?}"),
     }
     assert_eq!(pair.server().received.len(), 1);
+}
+
+// covers: R9001-4.6.1-01
+#[test]
+fn tickets_allow_early_data_of_any_size_or_none() {
+    for allowed in [true, false] {
+        let mut tls = Tls::new(&Setup::default());
+        tls.server_sessions.early_data = allowed.then(EarlyDataPolicy::new);
+        let mut pair = Pair::with(Setup::default(), tls);
+        // The server is complete; what it sends now has not arrived.
+        pair.run_for(31 * MS);
+        let crypto = pair.server().connection.handshake.crypto(SpaceId::Data);
+        crypto.repeat();
+        let (offset, ticket) = crypto.next().unwrap();
+        assert_eq!((offset, ticket[0]), (0, 4), "NewSessionTicket");
+        // The extension early_data, and its four bytes.
+        let sizes: Vec<&[u8]> = ticket
+            .windows(8)
+            .filter(|bytes| bytes.starts_with(&[0, 42, 0, 4]))
+            .map(|bytes| &bytes[4..])
+            .collect();
+        assert_eq!(!sizes.is_empty(), allowed);
+        assert!(sizes.iter().all(|size| *size == [0xff; 4]), "{sizes:x?}");
+    }
 }

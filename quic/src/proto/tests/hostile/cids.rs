@@ -3,6 +3,7 @@
 use super::{Hostile, MS, Stage, ack};
 use crate::packet::{ConnectionId, Level, ResetToken, Side, TransportErrorCode as Code};
 use crate::proto::RouteChange;
+use crate::proto::tests::pair::Setup;
 use crate::wire::frame::{Frame, NewConnectionId, RetireConnectionId};
 
 fn new(sequence: u64, retire_prior_to: u64) -> Frame {
@@ -214,5 +215,25 @@ fn every_id_that_was_issued_leads_to_the_connection_until_it_is_retired() {
             hostile.wait(1_000 * MS);
         }
         hostile.assert_open();
+    }
+}
+
+// covers: R9000-19.15-02 R9000-19.15-03 R9000-19.16-03
+#[test]
+fn where_ids_are_empty_none_are_issued_and_none_retired() {
+    for side in [Side::Client, Side::Server] {
+        // The victim sends to an empty ID.
+        let cid_len = if side.is_client() { [8, 0] } else { [0, 8] };
+        let mut hostile = Hostile::with(Setup { cid_len, ..Setup::default() }, side, Stage::Confirmed);
+        hostile.send(Level::OneRtt, &[new(1, 0)]);
+        hostile.assert_closed(Code::PROTOCOL_VIOLATION, Some(0x18));
+        // The victim has an empty one itself.
+        let cid_len = if side.is_client() { [0, 8] } else { [8, 0] };
+        for sequence in [0, 1, 2] {
+            let mut hostile = Hostile::with(Setup { cid_len, ..Setup::default() }, side, Stage::Confirmed);
+            assert_eq!(hostile.victim().connection.frames_sent().of(0x18), 0);
+            hostile.send(Level::OneRtt, &[retire(sequence)]);
+            hostile.assert_closed(Code::PROTOCOL_VIOLATION, Some(0x19));
+        }
     }
 }

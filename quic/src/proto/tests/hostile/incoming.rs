@@ -218,6 +218,7 @@ fn answers(hostile: &mut Hostile, datagram: Vec<u8>) -> Vec<Vec<u8>> {
 
 /// RUSTSEC-2024-0373: whatever was answered before, an answer fits the Initial that it answers.
 // covers: R9000-5.2.2-04 R9000-17.2.5.2-05
+// covers: R9000-17.2.5.1-01
 #[test]
 fn refused_and_retried_in_any_order() {
     let (mut hostile, first) = client_and_initial();
@@ -236,6 +237,7 @@ fn refused_and_retried_in_any_order() {
     assert!(again.is_validated());
     assert_eq!(again.original_dcid(), incoming.dcid());
     assert_eq!(again.retry_scid(), Some(again.dcid()));
+    assert_ne!(again.dcid(), incoming.dcid());
     assert_eq!(hostile.pair.retry(&again), None, "a second Retry is not allowed");
     answers(&mut hostile, refuse(&again));
     assert_eq!(hostile.victim().closed(), Some(&ConnectionError::Refused));

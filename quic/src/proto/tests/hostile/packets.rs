@@ -121,6 +121,7 @@ fn packet_numbers_with_many_gaps_stay_bounded_and_old_ones_are_refused() {
 }
 
 // covers: R9000-14.1-03
+// covers: R9000-14-04
 #[test]
 fn every_initial_in_a_short_datagram_is_dropped_by_a_server() {
     for len in [1, 100, 1_000, MIN_DATAGRAM_SIZE - 46] {

@@ -3,10 +3,14 @@
 use bytes::Bytes;
 
 use super::{Heard, Hostile, MS, Stage, ack, encode};
-use crate::packet::{Burst, Dir, Level, PacketNumber, Side, StreamId, TransportErrorCode as Code};
+use crate::packet::{
+    Burst, Dir, Level, MIN_DATAGRAM_SIZE, PacketNumber, Side, StreamId, TransportErrorCode as Code,
+};
 use crate::proto::space::SentPackets;
-use crate::proto::tests::pair::bytes;
-use crate::wire::frame::{Ack, Crypto, Frame, MaxData, MaxStreamData, MaxStreams};
+use crate::proto::tests::pair::{bytes, tuple};
+use crate::wire::frame::{
+    Ack, Crypto, Frame, MaxData, MaxStreamData, MaxStreams, PathChallenge, PathResponse,
+};
 
 /// Data of streams that the victim sent since the last call, bytes.
 fn stream_bytes(hostile: &mut Hostile) -> usize {
@@ -231,4 +235,48 @@ fn the_first_packets_go_to_the_ids_that_the_handshake_began_with() {
     let (of_client, of_server) = &*seen.borrow();
     assert!(of_client.len() >= 4 && of_client.iter().all(|id| *id == dcid));
     assert!(of_server.len() >= 4 && of_server.iter().all(|id| *id == scid));
+}
+
+// covers: R9000-8.2.1-06 R9000-8.2.2-02 R9000-8.2.2-06
+#[test]
+fn a_challenge_in_a_small_datagram_is_answered_at_once() {
+    let challenge = || encode(&[PathChallenge { data: [5; 8] }.into()]);
+    let answer = |hostile: &mut Hostile| {
+        let heard = std::mem::take(&mut hostile.heard);
+        let answers = |packet: &&Heard| packet.frames.contains(&PathResponse { data: [5; 8] }.into());
+        heard.iter().find(answers).expect("an answer").datagram_len
+    };
+    for side in [Side::Client, Side::Server] {
+        let mut hostile = Hostile::new(side, Stage::Confirmed);
+        let packet = hostile.packet(Level::OneRtt, &challenge());
+        assert!(packet.len() < 50);
+        hostile.deliver(packet);
+        assert!(answer(&mut hostile) >= MIN_DATAGRAM_SIZE);
+    }
+    // Where the address is not known, the answer stays within three times what came from there.
+    let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
+    hostile.path = tuple(6666);
+    let packet = hostile.packet(Level::OneRtt, &challenge());
+    let len = packet.len();
+    hostile.deliver(packet);
+    assert!(answer(&mut hostile) <= 3 * len);
+}
+
+/// A connection that lives never says that it is not there.
+// covers: R9000-11-03
+#[test]
+fn what_cannot_be_opened_is_not_answered_at_all() {
+    for side in [Side::Client, Side::Server] {
+        let mut hostile = Hostile::new(side, Stage::Confirmed);
+        for len in 0..200 {
+            let mut forged = hostile.packet(Level::OneRtt, &vec![1; len]);
+            *forged.last_mut().unwrap() ^= 1;
+            let (now, path) = (hostile.pair.now, hostile.path);
+            let burst = Burst::single(now, path, None, forged);
+            hostile.victim().connection.handle_burst(now, burst);
+            assert!(hostile.victim().drain(now).is_empty());
+        }
+        hostile.assert_open();
+        assert_eq!(hostile.victim().connection.stats().authentication_failures, 200);
+    }
 }

@@ -71,6 +71,7 @@ fn a_late_one_is_dropped() {
     hostile.assert_open();
 }
 
+// covers: R9368-2.1-05
 #[test]
 fn a_server_ignores_version_negotiation() {
     for stage in [Stage::First, Stage::Confirmed] {

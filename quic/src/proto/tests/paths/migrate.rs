@@ -92,6 +92,7 @@ fn what_does_not_work_is_told_and_the_connection_stays() {
 }
 
 // covers: R9000-9-01 R9000-9-02 R9000-9.5-03
+// covers: R9000-18.2-03
 #[test]
 fn a_client_does_not_move_when_it_may_not() {
     let mut world = World::new(Setup::default());

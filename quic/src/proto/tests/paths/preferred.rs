@@ -24,6 +24,7 @@ fn announces_first(frame: &Frame) -> bool {
 }
 
 // covers: R9000-9.6.1-01 R9000-9.6.1-02 R9000-9.6.2-01 R9000-9.6.2-02 R9000-9.6.2-03 R9000-9.5-01 R9000-9.5-02
+// covers: R9000-21.5.3-01
 #[test]
 fn a_client_moves_once_both_ends_know_the_path() {
     let mut world = World::new(setup());

@@ -261,3 +261,17 @@ fn both_ends_offer_a_version_that_nobody_speaks() {
     assert_works(&mut pair, VERSION_2);
     assert!(SEEN.lock().unwrap().len() >= 2);
 }
+
+/// A ticket of version 1, and a server that likes version 2 better by now.
+// covers: R9369-4.1-09
+#[test]
+fn early_data_stays_in_the_version_of_the_first_flight() {
+    let tls = super::super::early::acquainted(|| setup((client(&[V2, V1], V1), server(&[V1]))));
+    let mut pair =
+        super::super::early::early(setup((client(&[V2, V1], V1), server(&[V2, V1]))), &tls, 20_000);
+    let [sent, _] = watch(&mut pair);
+    pair.run_for(500 * MS);
+    assert!(pair.client.confirmed(), "{:?}", pair.client.closed());
+    assert_eq!(pair.client.connection.version(), VERSION_2);
+    assert_eq!(versions(&sent, Level::ZeroRtt), [VERSION_1]);
+}

@@ -23,6 +23,7 @@ fn told(setup: Setup, versions: &[u32]) -> Pair {
 }
 
 // covers: R9368-2.1-01, R9368-2.1-02, R9368-2.1-04, R9368-2.3-02, R9000-6-01
+// covers: R9368-6-02
 #[test]
 fn a_client_begins_anew_in_a_version_that_the_server_speaks() {
     for (first, other) in [(V1, V2), (V2, V1)] {
@@ -35,6 +36,8 @@ fn a_client_begins_anew_in_a_version_that_the_server_speaks() {
             let (first, other) = (first.as_u32(), other.as_u32());
             assert_works(&mut pair, other);
             assert_ne!(pair.client.connection.handshake.original_dcid, original);
+            let chosen = pair.client.connection.handshake_data().unwrap().alpn;
+            assert_eq!(chosen.as_deref(), Some(&b"test"[..]));
             assert_eq!(versions(&sent, Level::Initial), [first, other]);
             assert_eq!(versions(&answered, Level::Initial), [other]);
             assert!(pair.client.events.iter().filter(|event| matches!(event, Event::Connected)).count() == 1);
