@@ -4,12 +4,14 @@
 //! |---|---|---|
 //! | [`TransportConfig`] | windows, limits, timers of a connection | any number of client and server configurations |
 //! | [`ClientConfig`], [`ServerConfig`] | TLS, and a transport | all connections that an endpoint opens, or accepts |
+//! | [`FirstFlight`] | how the first packets of a client look | all connections that an endpoint opens |
 //! | [`EndpointConfig`] | connection IDs, admission, buffers | all connections of a socket |
 
 mod connection_id;
 #[cfg(feature = "dev-cert")]
 mod dev_cert;
 mod endpoint;
+mod first_flight;
 mod peers;
 mod token_log;
 mod token_store;
@@ -20,6 +22,7 @@ pub use connection_id::{ConnectionIdGenerator, RandomConnectionIds};
 #[cfg(feature = "dev-cert")]
 pub use dev_cert::{DevCertificate, DevCertificateError};
 pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
+pub use first_flight::{FirstFlight, FirstFlightBuilder, PaddingPlace, ParameterOrder, PieceOrder};
 pub use peers::{ClientConfig, RetryPolicy, ServerConfig};
 pub use token_log::{BloomTokenLog, TokenLog};
 pub use token_store::{MemoryTokenStore, TokenIssuer, TokenStore};

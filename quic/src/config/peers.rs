@@ -8,7 +8,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::StoresServerSessions;
 
 use super::{
-    BloomTokenLog, ClientVersions, MemoryTokenStore, ServerVersions, TokenLog, TokenStore, TransportConfig,
+    BloomTokenLog, ClientVersions, FirstFlight, MemoryTokenStore, ServerVersions, TokenLog, TokenStore,
+    TransportConfig,
 };
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
 use crate::crypto::tls::{
@@ -22,6 +23,7 @@ pub struct ClientConfig {
     pub(crate) tls: Arc<dyn ClientTls>,
     pub(crate) transport: Arc<TransportConfig>,
     pub(crate) versions: ClientVersions,
+    pub(crate) first_flight: FirstFlight,
     pub(crate) resumption: ClientResumption,
     pub(crate) token_store: Option<Arc<dyn TokenStore>>,
 }
@@ -33,6 +35,7 @@ impl ClientConfig {
             tls: Arc::new(tls),
             transport: Arc::default(),
             versions: ClientVersions::default(),
+            first_flight: FirstFlight::default(),
             resumption: ClientResumption::default(),
             token_store: Some(Arc::new(MemoryTokenStore::default())),
         }
@@ -113,6 +116,13 @@ impl ClientConfig {
     #[must_use]
     pub fn versions(mut self, versions: ClientVersions) -> Self {
         self.versions = versions;
+        self
+    }
+
+    /// What the first packets look like. Default [`FirstFlight::default`]: each time different.
+    #[must_use]
+    pub fn first_flight(mut self, first_flight: FirstFlight) -> Self {
+        self.first_flight = first_flight;
         self
     }
 }

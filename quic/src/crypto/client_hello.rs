@@ -122,6 +122,11 @@ impl ClientHello {
         self.slice(self.server_name.as_ref()?).and_then(|name| std::str::from_utf8(name).ok())
     }
 
+    /// Where that name is in the message.
+    pub(crate) fn server_name_range(&self) -> Option<Range<usize>> {
+        self.server_name.clone()
+    }
+
     /// The application protocols that the client speaks, best first. Empty if it sent no ALPN extension.
     pub fn alpn(&self) -> impl Iterator<Item = &[u8]> {
         let rest = self.alpn.clone().unwrap_or_default();

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use super::input::Input;
 use super::streams::{pattern, piece};
 use super::wire::LIFETIMES;
-use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig};
+use crate::config::{ClientVersions, FirstFlight, RandomConnectionIds, ServerVersions, TransportConfig};
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
 use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption};
 use crate::crypto::{ResetKey, TokenKey};
@@ -177,6 +177,7 @@ impl Conversation {
         let config = Arc::new(TransportConfig::default());
         let args = ClientArgs {
             versions: &ClientVersions::default(),
+            first_flight: &FirstFlight::default(),
             path: path(4433),
             server_name: "localhost",
             tokens: None,

@@ -255,6 +255,7 @@ impl Endpoint {
         let path = FourTuple { socket, local_ip: None, remote };
         let args = ClientArgs {
             versions: &config.versions,
+            first_flight: &config.first_flight,
             path,
             server_name,
             tokens: config.token_store.as_deref(),

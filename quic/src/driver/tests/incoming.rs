@@ -111,6 +111,7 @@ impl Server {
         let path = FourTuple { socket: SocketId(0), local_ip: None, remote: (Ipv4Addr::LOCALHOST, 1).into() };
         let args = ClientArgs {
             versions: &self.client.versions,
+            first_flight: &self.client.first_flight,
             path,
             server_name: "localhost",
             tokens: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::first_flight::encode_params;
 use super::handshake::Handshake;
 use super::idle::Idle;
 use super::key_ring::KeyRing;
@@ -12,7 +13,8 @@ use super::new_tokens::{NewTokens, TokenIssue};
 use super::pending::Pending;
 use super::{Connection, ConnectionStats, Outbox};
 use crate::config::{
-    ClientVersions, ConnectionIdGenerator, ServerVersions, TokenIssuer, TokenStore, TransportConfig,
+    ClientVersions, ConnectionIdGenerator, FirstFlight, ServerVersions, TokenIssuer, TokenStore,
+    TransportConfig,
 };
 use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption, ServerTls, Session, TlsConfigError};
 use crate::crypto::{ResetKey, initial_keys};
@@ -44,6 +46,8 @@ pub struct EndpointShared {
 pub struct ClientArgs<'a> {
     /// The QUIC versions to begin with and to be taken to.
     pub versions: &'a ClientVersions,
+    /// How the first packets look.
+    pub first_flight: &'a FirstFlight,
     /// Our socket and the server's address.
     pub path: FourTuple,
     /// Whom the certificate must name.
@@ -89,8 +93,18 @@ impl Connection {
     /// # Errors
     /// If TLS cannot begin with this configuration and server name.
     pub fn client(now: Instant, args: ClientArgs<'_>) -> Result<Self, TlsConfigError> {
-        let ClientArgs { versions, path, server_name, tokens, tls, resumption, config, endpoint, mut rng } =
-            args;
+        let ClientArgs {
+            versions,
+            first_flight,
+            path,
+            server_name,
+            tokens,
+            tls,
+            resumption,
+            config,
+            endpoint,
+            mut rng,
+        } = args;
         let scid = endpoint.connection_ids.generate(&mut rng);
         let dcid = random_dcid(&mut rng);
         let take_token = |version: u32| {
@@ -109,8 +123,7 @@ impl Connection {
         let version = negotiation.original;
         let mut params = local_params(&config, scid);
         params.version_information = Some(negotiation.information(version, &mut rng));
-        let mut encoded = Vec::new();
-        params.encode(Side::Client, &mut rng, &mut encoded);
+        let encoded = encode_params(&params, first_flight, &mut rng);
         let session = tls.start(version, server_name, encoded, resumption)?;
         let mut connection = Self::new(
             now,
@@ -135,6 +148,8 @@ impl Connection {
         if let Err(error) = connection.pump_tls(now) {
             connection.fail(now, error);
         }
+        connection.handshake.first_flight = Some(Box::new(first_flight.clone()));
+        connection.handshake.plan_first_flight(&mut connection.rng);
         Ok(connection)
     }
 

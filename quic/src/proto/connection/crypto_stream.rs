@@ -54,6 +54,21 @@ impl CryptoSend {
         }
     }
 
+    /// All bytes so far, sent or not.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// A piece, wherever it is.
+    pub fn piece(&self, piece: &Range<u64>) -> Option<&[u8]> {
+        self.data.get(usize::try_from(piece.start).ok()?..usize::try_from(piece.end).ok()?)
+    }
+
+    /// That piece is in a packet.
+    pub fn sent_piece(&mut self, piece: Range<u64>) {
+        self.to_send.remove(piece);
+    }
+
     /// Queues again all that the peer is not known to have.
     pub fn repeat(&mut self) {
         self.on_lost(0..self.data.len() as u64);

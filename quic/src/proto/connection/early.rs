@@ -94,6 +94,15 @@ impl Connection {
         self.streams.restart();
     }
 
+    /// The client begins anew in another version: the server took nothing, and will not be offered it again.
+    pub(super) fn abandon_early_data(&mut self, now: Instant) {
+        if self.handshake.early.state == EarlyData::Offered {
+            self.handshake.early.state = EarlyData::Rejected;
+            self.retract_early_data(now);
+            self.outbox.events.push_back(Event::EarlyData { accepted: false });
+        }
+    }
+
     /// The server will not remember the client either: what it sent early is sent again.
     pub(in crate::proto) fn repeat_early_data(&mut self, now: Instant) {
         if self.sends_early() {

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::early::Early;
+use super::first_flight::Plan;
 use super::negotiation::Negotiation;
 use super::{Connection, CryptoRecv, CryptoSend};
+use crate::config::FirstFlight;
 use crate::crypto::tls::{HandshakeData, KeyChange, Session};
 use crate::crypto::{ClientHello, MAX_CLIENT_HELLO_LEN};
-use crate::packet::{ConnectionId, Level, Side, SpaceId, TransportError, TransportErrorCode as Code};
+use crate::packet::{ConnectionId, Level, Rng, Side, SpaceId, TransportError, TransportErrorCode as Code};
 use crate::proto::Event;
 use crate::proto::connection::key_ring::OneRtt;
 use crate::proto::streams::PeerLimits;
@@ -22,6 +24,9 @@ pub struct Handshake {
     session: Box<dyn Session>,
     /// How the version is found.
     pub negotiation: Negotiation,
+    /// On a client, until it sends Handshake packets: how its first flight looks, and what of it is to be sent.
+    pub first_flight: Option<Box<FirstFlight>>,
+    pub plan: Option<Box<Plan>>,
     send: [CryptoSend; 3],
     recv: [CryptoRecv; 3],
     /// The level that TLS writes at.
@@ -70,6 +75,8 @@ impl Handshake {
         Self {
             session,
             negotiation,
+            first_flight: None,
+            plan: None,
             send: Default::default(),
             recv: Default::default(),
             write_level: Level::Initial,
@@ -116,6 +123,19 @@ impl Handshake {
         self.token = Bytes::new();
         (self.send, self.recv) = Default::default();
         self.write_level = Level::Initial;
+    }
+
+    /// The ClientHello is to be sent from its beginning.
+    pub fn plan_first_flight(&mut self, rng: &mut Rng) {
+        let [initial, ..] = &mut self.send;
+        initial.repeat();
+        let shape = self.first_flight.as_deref().cloned();
+        self.plan = shape.map(|shape| Box::new(Plan::new(shape, initial.bytes(), rng)));
+    }
+
+    /// How long the datagrams of a first flight are that is not sent yet, bytes.
+    pub fn first_flight_size(&self) -> Option<u16> {
+        self.plan.as_ref().map(|plan| plan.datagram_size())
     }
 
     /// The versions that the client can be taken to, none if it does not say; `None` while its ClientHello is incomplete.
@@ -360,6 +380,9 @@ impl Connection {
     /// Forgets the keys, packets and timers of a space.
     pub(in crate::proto) fn discard_space(&mut self, now: Instant, space: SpaceId) {
         self.keys.discard(space);
+        if space == SpaceId::Initial {
+            (self.handshake.first_flight, self.handshake.plan) = (None, None);
+        }
         self.pending.set_probes(space, 0);
         *self.handshake.crypto(space) = CryptoSend::default();
         *self.handshake.recv(space) = CryptoRecv::default();

@@ -7,6 +7,7 @@ mod accessors;
 mod construct;
 mod crypto_stream;
 mod early;
+mod first_flight;
 mod handshake;
 mod idle;
 mod key_ring;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::Connection;
 use super::construct::{local_params, random_dcid};
+use super::first_flight::encode_params;
 use super::handshake::Handshake;
 use crate::config::{ClientVersions, ServerVersions};
 use crate::crypto::tls::{ClientResumption, ClientTls};
@@ -201,6 +202,7 @@ impl Connection {
         let [initial, ..] = &mut self.spaces;
         self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);
         self.run_fates(SpaceId::Initial);
+        self.abandon_early_data(now);
         let dcid = random_dcid(&mut self.rng);
         self.set_handshake_cid(dcid);
         self.version = version;
@@ -209,6 +211,7 @@ impl Connection {
         if let Err(error) = self.pump_tls(now) {
             self.fail(now, error);
         }
+        self.handshake.plan_first_flight(&mut self.rng);
         true
     }
 
@@ -216,9 +219,8 @@ impl Connection {
     fn client_params(&mut self, version: u32) -> Vec<u8> {
         let mut params = local_params(&self.config, self.local_cids.initial());
         params.version_information = Some(self.handshake.negotiation.information(version, &mut self.rng));
-        let mut encoded = Vec::new();
-        params.encode(Side::Client, &mut self.rng, &mut encoded);
-        encoded
+        let shape = self.handshake.first_flight.as_deref().cloned().unwrap_or_default();
+        encode_params(&params, &shape, &mut self.rng)
     }
 
     /// True if this connection began anew after Version Negotiation.

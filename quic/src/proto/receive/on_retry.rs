@@ -54,6 +54,7 @@ impl Connection {
         let [initial, ..] = &mut self.spaces;
         self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);
         self.run_fates(SpaceId::Initial);
+        self.handshake.plan_first_flight(&mut self.rng);
         self.repeat_early_data(now);
     }
 

@@ -4,6 +4,7 @@ mod acknowledgments;
 mod closing;
 mod early;
 mod endings;
+mod first_flight;
 mod handshake;
 mod hostile;
 mod key_update;

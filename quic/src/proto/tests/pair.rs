@@ -10,8 +10,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::config::{
-    BloomTokenLog, ClientVersions, MemoryTokenStore, RandomConnectionIds, ServerVersions, TokenIssuer,
-    TokenStore as _, TransportConfig, Version,
+    BloomTokenLog, ClientVersions, FirstFlight, MemoryTokenStore, RandomConnectionIds, ServerVersions,
+    TokenIssuer, TokenStore as _, TransportConfig, Version,
 };
 use crate::crypto::tls::rustls::{RustlsClient, RustlsClientBuilder, RustlsServer, RustlsServerBuilder};
 use crate::crypto::tls::{
@@ -76,6 +76,8 @@ pub struct Setup {
     pub server_params: fn(Vec<u8>) -> Vec<u8>,
     /// Of both ends; version 1 alone unless a test says otherwise.
     pub versions: (ClientVersions, ServerVersions),
+    /// Plain unless a test says otherwise.
+    pub first_flight: FirstFlight,
     pub seed: u64,
 }
 
@@ -101,6 +103,7 @@ impl Default for Setup {
                 ClientVersions::new(&[Version::V1]).unwrap(),
                 ServerVersions::new(&[Version::V1]).unwrap(),
             ),
+            first_flight: FirstFlight::plain(),
             seed: 7,
         }
     }
@@ -357,6 +360,7 @@ impl Pair {
         }
         let args = ClientArgs {
             versions: &setup.versions.0,
+            first_flight: &setup.first_flight,
             path: tuple(4433),
             server_name: setup.server_name,
             tokens: Some(&tokens),
@@ -442,6 +446,12 @@ impl Pair {
                 peer.connection.handle_burst(now, Burst::single(now, tuple(port), None, datagram));
             }
         }
+    }
+
+    /// Puts a datagram of the client on its way.
+    pub fn arrive(&mut self, datagram: Vec<u8>) {
+        let queue = self.server.as_mut().map_or(&mut self.waiting, |server| &mut server.inbox);
+        queue.push_back((self.now + DELAY, datagram));
     }
 
     fn accept(&mut self, datagram: &[u8]) {

@@ -57,7 +57,11 @@ impl Connection {
         loop {
             let budget = usize::try_from(self.paths.active.data_budget()).unwrap_or(usize::MAX);
             // What a timer probes with must arrive, even if the path no longer carries what it used to.
-            let mtu = if self.pending.any_probes() { BASE } else { self.paths.active.mtu.current() };
+            let mtu = match self.handshake.first_flight_size() {
+                _ if self.pending.any_probes() => BASE,
+                Some(size) => size,
+                None => self.paths.active.mtu.current(),
+            };
             let size = budget.min(mtu.into());
             let Some(room) = batch.room(meta, size) else { break };
             let Some(profile) = self.send_profile(now, room, &mut allowed) else { break };

@@ -21,6 +21,7 @@ impl Connection {
         room: usize,
         profile: SendProfile,
     ) -> usize {
+        let full = self.handshake.first_flight_size().map_or(MIN_DATAGRAM_SIZE, usize::from);
         let buf = batch.begin(round.meta);
         let start = buf.len();
         let end = start + room;
@@ -44,7 +45,7 @@ impl Connection {
                 || packet.space == SpaceId::Initial && (self.side.is_client() || packet.content.ack_eliciting)
         };
         if packets.iter().any(pads) {
-            let missing = (start + MIN_DATAGRAM_SIZE.min(room)).saturating_sub(buf.len());
+            let missing = (start + full.min(room)).saturating_sub(buf.len());
             if let Some(last) = packets.last_mut() {
                 last.pad(buf, missing);
             }

@@ -37,6 +37,9 @@ impl Connection {
             }
             return;
         }
+        if space == SpaceId::Initial && self.write_first_flight(writer) {
+            return;
+        }
         self.write_crypto(writer, space);
         if space == SpaceId::Data {
             self.write_data_frames(now, writer);
@@ -53,6 +56,19 @@ impl Connection {
         if space == SpaceId::Data {
             self.pending.ping &= !writer.content().ack_eliciting;
         }
+    }
+
+    /// Writes a client's first flight as it was planned. False if nothing of the plan is left, or a timer has other plans.
+    fn write_first_flight(&mut self, writer: &mut FrameWriter<'_>) -> bool {
+        let Some(mut plan) = self.handshake.plan.take() else { return false };
+        if self.pending.probes(SpaceId::Initial) > 0 {
+            return false;
+        }
+        let alone = !self.space_wants_to_send(SpaceId::Data);
+        plan.write(writer, self.handshake.crypto(SpaceId::Initial), alone, &mut self.rng);
+        let written = writer.content().ack_eliciting;
+        self.handshake.plan = Some(plan).filter(|plan| written && !plan.is_done());
+        written
     }
 
     fn write_crypto(&mut self, writer: &mut FrameWriter<'_>, space: SpaceId) {

@@ -39,14 +39,20 @@ impl TransportParameters {
     /// Appends the parameters that `side` sends, as far as they differ from the defaults, in random order and with a
     /// reserved one among them, so that no peer comes to rely on what is not promised.
     pub fn encode(&self, side: Side, rng: &mut Rng, out: &mut Vec<u8>) {
+        let len = rng.below(17);
+        self.encode_as(side, true, &[len], rng, out);
+    }
+
+    /// Appends them in random order or by their numbers, with reserved ones of these lengths, in one place.
+    pub fn encode_as(&self, side: Side, shuffled: bool, reserved: &[u64], rng: &mut Rng, out: &mut Vec<u8>) {
         let mut order = ALL;
-        for last in (1..order.len()).rev() {
+        for last in (1..order.len()).rev().filter(|_| shuffled) {
             #[expect(clippy::cast_possible_truncation, reason = "an index into a small array")]
             order.swap(last, rng.below(last as u64 + 1) as usize);
         }
         for id in order {
             if id == RESERVED {
-                put_reserved(rng, out);
+                reserved.iter().for_each(|len| put_reserved(*len, rng, out));
             } else {
                 self.put(side, id, out);
             }
@@ -132,13 +138,12 @@ fn put_connection_id(id: u64, value: Option<ConnectionId>, out: &mut Vec<u8>) {
     }
 }
 
-fn put_reserved(rng: &mut Rng, out: &mut Vec<u8>) {
+fn put_reserved(len: u64, rng: &mut Rng, out: &mut Vec<u8>) {
     let largest_n = (VarInt::MAX.into_inner() - RESERVED) / 31;
     let id = 31 * rng.below(largest_n + 1) + RESERVED;
-    let value: [u8; 16] = rng.array();
-    #[expect(clippy::cast_possible_truncation, reason = "at most 16")]
-    let len = rng.below(17) as usize;
-    put_bytes(id, value.get(..len).unwrap_or_default(), out);
+    let value: [u8; 255] = rng.array();
+    let len = usize::try_from(len).unwrap_or_default();
+    put_bytes(id, value.get(..len).unwrap_or(&value), out);
 }
 
 fn preferred_address(address: &PreferredAddress) -> Vec<u8> {

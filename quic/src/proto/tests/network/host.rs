@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::app::{App, Plan};
 use super::referee::Referee;
 use super::tls;
-use crate::config::{ClientVersions, RandomConnectionIds, ServerVersions, TransportConfig};
+use crate::config::{ClientVersions, FirstFlight, RandomConnectionIds, ServerVersions, TransportConfig};
 use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption};
 use crate::crypto::{ResetKey, TokenKey, TokenLifetimes};
 use crate::error::ConnectionError;
@@ -104,6 +104,7 @@ impl Host {
         let mut host = Self::new(address, Side::Client, behaviour, plan, rng);
         let args = ClientArgs {
             versions: &ClientVersions::default(),
+            first_flight: &FirstFlight::default(),
             path: tuple(server),
             server_name: "localhost",
             tokens: None,
