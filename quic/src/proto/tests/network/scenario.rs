@@ -230,7 +230,7 @@ fn random_link(rng: &mut Rng, delay: Duration) -> Vec<Node> {
     if one_in(rng, 2) {
         nodes.push(Node::Duplicate { share: 0.03, after: ms(rng.below(200)) });
     }
-    match rng.below(12) {
+    match rng.below(16) {
         0 | 1 => nodes.push(Node::Corrupt(0.02)),
         2 => nodes.push(Node::Mark(0.05)),
         3 => nodes.push(Node::Bleach),
@@ -238,6 +238,13 @@ fn random_link(rng: &mut Rng, delay: Duration) -> Vec<Node> {
             let start = ms(rng.below(500));
             nodes.push(Node::Blackhole(start..start + ms(rng.below(3000))));
         }
+        5 | 6 => {
+            let start = ms(rng.below(2000));
+            let mtu = [1228, 1280, 1400][rng.below(3) as usize];
+            nodes.push(Node::Narrow { times: start..start + ms(rng.below(20_000)), mtu });
+        }
+        7 => nodes.push(Node::LossInRuns { share: 0.1, longest: 3 }),
+        8 => nodes.push(Node::Blackouts { on: ms(2000 + rng.below(3000)), off: ms(rng.below(700)) }),
         _ => {}
     }
     nodes.push(Node::Delay(delay));
