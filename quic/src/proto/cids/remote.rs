@@ -3,8 +3,8 @@
 use crate::packet::{ConnectionId, ResetToken, TransportError, TransportErrorCode as Code};
 use crate::proto::range_set::RangeSet;
 
-/// RETIRE_CONNECTION_ID frames that may wait for an acknowledgment; a peer that makes us retire more is hostile
-/// (RFC 9000 §5.1.2).
+/// RETIRE_CONNECTION_ID frames that may wait for an acknowledgment, or twice the IDs that we store if that is more; a
+/// peer that makes us retire more is hostile (RFC 9000 §5.1.2).
 const MAX_RETIRING: usize = 64;
 
 /// An ID of the peer.
@@ -151,7 +151,8 @@ impl RemoteCids {
     }
 
     fn check_retiring(&self) -> Result<(), TransportError> {
-        if self.to_retire.len() + self.retiring.len() > MAX_RETIRING {
+        let bound = MAX_RETIRING.max(usize::try_from(2 * self.limit).unwrap_or(MAX_RETIRING));
+        if self.to_retire.len() + self.retiring.len() > bound {
             let reason = "too many retired connection IDs wait for acknowledgment";
             return Err(TransportError::new(Code::CONNECTION_ID_LIMIT_ERROR, reason));
         }
@@ -320,6 +321,24 @@ mod tests {
             let result = cids.on_new(sequence, 0, cid(id), ResetToken([token; 16]));
             assert_eq!(result.unwrap_err().code, Code::PROTOCOL_VIOLATION);
         }
+    }
+
+    // covers: R9000-5.1.2-05 R9000-5.1.2-06
+    #[test]
+    fn twice_the_limit_may_wait_to_be_retired() {
+        let mut cids = cids(64);
+        for sequence in 1..=128 {
+            cids.on_new(sequence, sequence, cid_of(sequence), token_of(sequence)).unwrap();
+        }
+        let mut told: Vec<u64> = std::iter::from_fn(|| {
+            let next = cids.next_to_retire();
+            cids.retire_sent();
+            next
+        })
+        .collect();
+        told.sort_unstable();
+        assert!(told.into_iter().eq(0..128), "none is forgotten");
+        assert!(cids.on_new(130, 130, cid_of(130), token_of(130)).is_err());
     }
 
     // covers: R9000-5.1.2-04

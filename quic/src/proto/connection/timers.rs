@@ -16,6 +16,8 @@ impl Connection {
         if let Lifecycle::Ended { .. } = self.lifecycle {
             return None;
         }
+        // Where the peer must be heard before anything may be sent, no timer helps.
+        let can_send = can_send && !self.is_amplification_limited();
         let handshake = (!self.handshake.is_complete()).then_some(self.handshake.deadline);
         [
             handshake,

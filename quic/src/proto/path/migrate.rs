@@ -69,6 +69,7 @@ impl Connection {
             return;
         }
         let socket = self.paths.active.tuple.socket;
+        let preferred = self.paths.position(Role::Preferred).is_some();
         for index in (0..self.paths.others().len()).rev() {
             if self.paths.get(Slot::Other(index)).tuple.socket == socket {
                 self.lose_path(index);
@@ -85,6 +86,9 @@ impl Connection {
         path.mtu = mtu;
         path.cc.set_max_datagram_size(path.mtu.current());
         self.recovery.on_path_change(now);
+        if preferred && self.paths.position(Role::Preferred).is_none() {
+            self.probe_preferred(now);
+        }
     }
 
     /// The handshake is confirmed: the server's preferred address is looked at, if there is one of our family

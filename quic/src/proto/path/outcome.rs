@@ -171,8 +171,13 @@ impl Connection {
     /// Puts another path into use and returns the one that was.
     pub(super) fn activate(&mut self, now: Instant, index: usize) -> Path {
         let old = self.paths.activate(index);
-        self.paths.active.role = Role::Used;
-        self.paths.active.mtu.forget_probe();
+        let active = &mut self.paths.active;
+        if active.role == Role::Used {
+            // Valid it was before; that it was asked for a sign of life is over.
+            active.validation = None;
+        }
+        active.role = Role::Used;
+        active.mtu.forget_probe();
         self.recovery.on_path_change(now);
         self.outbox.events.push_back(Event::PathChanged(self.paths.active.tuple));
         self.offer_tokens();
