@@ -275,3 +275,63 @@ async fn a_client_without_connection_ids_moves_as_well() {
     transfer(&client, &server, async {}).await;
     assert_ne!(server.remote_address(), pair.client.local_addr().unwrap());
 }
+
+/// A network address translation in front of `server` that takes another port whenever `change` says so, and tells it.
+async fn translate(
+    inside: tokio::net::UdpSocket,
+    server: SocketAddr,
+    mut change: tokio::sync::mpsc::Receiver<tokio::sync::oneshot::Sender<SocketAddr>>,
+) {
+    let bind = || tokio::net::UdpSocket::bind(localhost());
+    let mut outside = bind().await.unwrap();
+    let (mut client, mut there, mut back) = (None, vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        tokio::select! {
+            changed = change.recv() => {
+                let Some(told) = changed else { return };
+                outside = bind().await.unwrap();
+                told.send(outside.local_addr().unwrap()).unwrap();
+            }
+            Ok((len, from)) = inside.recv_from(&mut there) => {
+                client = Some(from);
+                // What the system has no room for is lost, as anywhere.
+                let _ = outside.try_send_to(&there[..len], server);
+            }
+            Ok((len, _)) = outside.recv_from(&mut back) => {
+                if let Some(client) = client {
+                    let _ = inside.try_send_to(&back[..len], client);
+                }
+            }
+        }
+    }
+}
+
+// covers: R9000-9.3-01
+#[tokio::test]
+async fn a_client_that_does_not_know_that_its_address_has_changed() {
+    let pair = Pair::with(TransportConfig::default());
+    let inside = tokio::net::UdpSocket::bind(localhost()).await.unwrap();
+    let addr = inside.local_addr().unwrap();
+    let (change, changes) = tokio::sync::mpsc::channel(1);
+    let translation = tokio::spawn(translate(inside, pair.addr(), changes));
+    let connecting = pair.client.connect(addr, "localhost").unwrap();
+    let accepting = async { pair.server.accept().await.unwrap().accept().await.unwrap() };
+    let (client, server) = in_time(async { tokio::join!(connecting, accepting) }).await;
+    let client = client.unwrap();
+    in_time(client.handshake_confirmed()).await.unwrap();
+    for _ in 0..3 {
+        let before = server.remote_address();
+        let new_port = async {
+            let (tell, told) = tokio::sync::oneshot::channel();
+            change.send(tell).await.unwrap();
+            told.await.unwrap()
+        };
+        let after = transfer(&client, &server, new_port).await;
+        assert_ne!(before, after);
+        moved_to(&server, after).await;
+        transfer(&server, &client, async {}).await;
+        assert_eq!(client.remote_address(), addr);
+    }
+    drop(change);
+    in_time(translation).await.unwrap();
+}

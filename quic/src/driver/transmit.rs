@@ -95,6 +95,8 @@ impl Transmitter {
     /// Sends what was filled.
     pub fn send(&mut self) -> Sent {
         let Some(batch) = &mut self.batch else { return Sent::Done(None) };
+        // It was filled for another socket, perhaps with more than this one takes at once.
+        self.split |= self.outlet.is_stale();
         let (bytes, segment_size) = (batch.bytes(), batch.segment_size());
         while let (Some(meta), Some(rest @ [_, ..])) = (batch.meta(), bytes.get(self.offset..)) {
             let len = if self.split { rest.len().min(segment_size) } else { rest.len() };
@@ -300,6 +302,52 @@ mod tests {
         std::future::poll_fn(|cx| transmitter.poll_unblocked(cx)).await;
         assert_eq!(*lock(&socket.sent), [200]);
         assert!(!transmitter.is_parked());
+    }
+
+    /// Has no room, and never will.
+    #[derive(Debug)]
+    struct Dead;
+
+    impl Socket for Dead {
+        fn poll_recv(
+            &self,
+            _: &mut Context<'_>,
+            _: &mut [Buffer],
+            _: &mut [RecvMeta],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn try_send(&self, _: &Transmit<'_>) -> io::Result<()> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn writable(self: Arc<Self>) -> SocketFuture<io::Result<()>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(([127, 0, 0, 1], 1).into())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_parked_on_a_socket_leaves_by_the_one_that_takes_its_place() {
+        let (pool, sockets) = (TxPool::default(), Arc::new(Sockets::new(Arc::new(Scripted::default()))));
+        let mut transmitter = Transmitter::new(sockets.clone());
+        fill(&mut transmitter, &pool, 2);
+        sockets.replace_main(Arc::new(Dead)).unwrap();
+        assert_eq!(transmitter.send(), Sent::Parked);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(transmitter.poll_unblocked(&mut cx).is_pending());
+        let alive = Arc::new(Scripted::default());
+        sockets.replace_main(alive.clone()).unwrap();
+        assert!(transmitter.poll_unblocked(&mut cx).is_ready() && !transmitter.is_parked());
+        assert_eq!(*lock(&alive.sent), [100, 100], "one by one: what it takes at once is not known");
+        // And on a closed one nothing waits.
+        fill(&mut transmitter, &pool, 1);
+        sockets.close();
+        assert_eq!(transmitter.send(), Sent::Done(Some(io::ErrorKind::NotConnected)));
     }
 
     #[tokio::test]
