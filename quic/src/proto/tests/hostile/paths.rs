@@ -146,7 +146,6 @@ fn a_small_challenge_from_elsewhere_gets_a_small_answer() {
 }
 
 /// A peer that asks from everywhere and never moves: a few paths, a few IDs, no growth.
-// covers: R9000-9.1-01
 #[test]
 fn probes_from_everywhere_are_few_paths() {
     let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
