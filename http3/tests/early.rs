@@ -121,7 +121,7 @@ async fn requests_are_sent_again_where_early_data_is_not_taken() {
     let site = Site::new().await;
     let other_settings = server::Builder::new().max_field_section_size(1000).early_data_context();
     let refusing = EarlyDataPolicy::new().context(other_settings);
-    site.server.set_server_config(site.config.clone().early_data(refusing));
+    site.server.set_server_config(site.config.clone().early_data(refusing)).unwrap();
     site.asked.store(0, Ordering::Relaxed);
     let requests = site.connect_early();
     let mut asked = Vec::new();

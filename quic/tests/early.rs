@@ -106,7 +106,7 @@ async fn handles_of_streams_that_were_rejected_say_so() {
     meet(&client, &server).await;
     let addr = server.local_addr().unwrap();
     // The same sessions, but no early data any more.
-    server.set_server_config(server_config.early_data(None));
+    server.set_server_config(server_config.early_data(None)).unwrap();
 
     let (connection, accepted) = client.connect(addr, "localhost").unwrap().into_0rtt().unwrap();
     let (mut first, mut first_recv) = ask(&connection, b"early").await;
@@ -153,11 +153,11 @@ async fn strangers_and_changes_are_met_without_early_data() {
     let addr = server.local_addr().unwrap();
     let outcome = async |config: ServerConfig| {
         meet(&client, &server).await;
-        server.set_server_config(config);
+        server.set_server_config(config).unwrap();
         let (connection, accepted) = client.connect(addr, "localhost").unwrap().into_0rtt().unwrap();
         let (_send, mut recv) = ask(&connection, b"early").await;
         let accepted = in_time(accepted).await;
-        server.set_server_config(server_config.clone());
+        server.set_server_config(server_config.clone()).unwrap();
         assert_eq!(answer(&mut recv).await.is_ok(), accepted);
         accepted
     };

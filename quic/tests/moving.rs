@@ -168,7 +168,7 @@ async fn a_server_asks_to_be_reached_on_another_port() {
     let client = Endpoint::client(localhost()).unwrap();
     client.set_client_config(client_config.clone());
     let wanted = PreferredAddress { v4: Some(preferred), v6: None };
-    server.set_server_config(server_config.preferred_address(wanted));
+    server.set_server_config(server_config.preferred_address(wanted)).unwrap();
     let pair = Pair { client, server };
     let (client, server) = confirmed(&pair).await;
     moved_to(&client, preferred.into()).await;

@@ -82,7 +82,7 @@ async fn a_certificate_is_replaced_under_load() {
             }
         })
         .await;
-        server.set_server_config(config.clone());
+        server.set_server_config(config.clone()).unwrap();
         set.store(index, Ordering::SeqCst);
     }
     for task in load {
@@ -100,10 +100,10 @@ async fn a_handshake_under_way_keeps_the_configuration_it_began_with() {
     let pair = Pair::with(TransportConfig::default());
     let (first, accepted_first) = pair.connect().await;
     pair.client.set_client_config(trusting(&[&old, &new]));
-    pair.server.set_server_config(old_config);
+    pair.server.set_server_config(old_config).unwrap();
     let connecting = pair.client.connect(pair.addr(), "localhost").unwrap();
     let begun = in_time(pair.server.accept()).await.unwrap().accept();
-    pair.server.set_server_config(new_config.clone());
+    pair.server.set_server_config(new_config.clone()).unwrap();
     let (connection, accepted) = in_time(async { tokio::join!(connecting, begun) }).await;
     let (second, _accepted) = (connection.unwrap(), accepted.unwrap());
     assert_eq!(shown(&second), old);
@@ -111,7 +111,7 @@ async fn a_handshake_under_way_keeps_the_configuration_it_began_with() {
     assert_eq!(shown(&third), new);
 
     // Without one nobody is let in; what exists goes on.
-    pair.server.set_server_config(None);
+    pair.server.set_server_config(None).unwrap();
     let quick = TransportConfig::builder().handshake_timeout(Duration::from_millis(200)).build().unwrap();
     let config = trusting(&[&new]).transport(quick);
     let ignored = in_time(pair.client.connect_with(&config, pair.addr(), "localhost").unwrap()).await;
@@ -121,7 +121,7 @@ async fn a_handshake_under_way_keeps_the_configuration_it_began_with() {
     drop(send.finish());
     let mut recv = in_time(accepted_first.accept_uni()).await.unwrap();
     assert!(in_time(recv.read_to_end(10_000)).await.unwrap() == pattern(10_000));
-    pair.server.set_server_config(new_config);
+    pair.server.set_server_config(new_config).unwrap();
     let (fourth, _accepted) = pair.connect().await;
     assert_eq!(shown(&fourth), new);
 }

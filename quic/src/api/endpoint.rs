@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::wait::wait;
 use super::{Connecting, Incoming};
-use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
+use crate::config::{ClientConfig, ConfigError, EndpointConfig, ServerConfig};
 use crate::driver::endpoint_task::EndpointTask;
 use crate::driver::shared::endpoint::Endpoint as Shared;
 use crate::error::ConnectError;
@@ -126,8 +126,17 @@ impl Endpoint {
     ///
     /// This is how a certificate is renewed while the server runs. The next [`Incoming::accept`] takes the new settings;
     /// handshakes that have begun, and connections, keep theirs.
-    pub fn set_server_config(&self, config: impl Into<Option<ServerConfig>>) {
-        self.shared.set_server(config.into());
+    ///
+    /// # Errors
+    /// If the endpoint's connection IDs have less than 4 bytes: such an endpoint can only be a client. Then nothing changes.
+    pub fn set_server_config(&self, config: impl Into<Option<ServerConfig>>) -> Result<(), ConfigError> {
+        self.shared.set_server(config.into())
+    }
+
+    /// Gives the peers of all connections new connection IDs, as
+    /// [`Connection::rotate_connection_ids`](crate::Connection::rotate_connection_ids) does.
+    pub fn rotate_connection_ids(&self) {
+        self.shared.rotate_connection_ids();
     }
 
     /// Binds one more socket, and returns its address. Connections are accepted there as well, and answered from there.
@@ -312,7 +321,8 @@ impl EndpointBuilder {
     /// Uses any [`Socket`], for example one of a simulated network.
     ///
     /// # Errors
-    /// If the system has no randomness to give.
+    /// If the system has no randomness to give, or the settings do not fit one another: then the error holds a
+    /// [`ConfigError`].
     pub fn socket(self, socket: Arc<dyn Socket>) -> io::Result<Endpoint> {
         self.on(socket.into())
     }
@@ -325,7 +335,7 @@ impl EndpointBuilder {
         };
         let shared = Arc::new(Shared::new(self.config, socket.clone(), Rng::from_seed(seed)));
         shared.set_client(self.client);
-        shared.set_server(self.server);
+        shared.set_server(self.server).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let endpoint = Endpoint::new(shared.clone());
         shared.spawn(EndpointTask::main(shared.clone(), socket));
         Ok(endpoint)

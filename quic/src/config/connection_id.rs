@@ -1,23 +1,39 @@
 //! How an endpoint makes up its own connection IDs.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::packet::{ConnectionId, MAX_CID_LEN, Rng};
 
 /// Makes the connection IDs that peers address this endpoint by.
 ///
 /// All IDs of an endpoint have one length, so that a packet with a short header can be taken apart
-/// (RFC 9000 §17.3.1). IDs must not reveal to an observer that they belong to one connection (RFC 9000 §5.1).
+/// (RFC 9000 §17.3.1). IDs must not reveal to an observer that they belong to one connection (RFC 9000 §5.1). Whoever can
+/// guess IDs can send datagrams that cost the endpoint an attempt to open them, and no more.
+///
+/// Called in the tasks of connections, and where connections are opened: it must not block. An `Arc` of a generator is one
+/// as well, so that the application can keep a handle to it.
 pub trait ConnectionIdGenerator: fmt::Debug + Send + Sync {
-    /// Length of every ID, 0 to 20 bytes. An endpoint that accepts connections needs at least 4.
+    /// Length of every ID, 0 to 20 bytes, always the same. An endpoint that accepts connections needs at least 4.
     fn len(&self) -> usize;
 
-    /// A new ID of that length. A clash with an ID in use is found by the caller, who asks again.
+    /// A new ID of that length. The endpoint asks again for one that is in use, or of another length; after 16 of them it
+    /// takes a random one.
     fn generate(&self, rng: &mut Rng) -> ConnectionId;
 
     /// True if IDs have length zero: such an endpoint can only be a client.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl<T: ConnectionIdGenerator + ?Sized> ConnectionIdGenerator for Arc<T> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn generate(&self, rng: &mut Rng) -> ConnectionId {
+        (**self).generate(rng)
     }
 }
 

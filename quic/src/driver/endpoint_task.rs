@@ -19,7 +19,7 @@ use super::shared::endpoint::{Counters, Endpoint};
 use super::shared::signal::Signal;
 use super::shared::sockets::{Added, Sockets};
 use super::timer::Timer;
-use crate::config::{ServerConfig, ServerVersions};
+use crate::config::{RetryPolicy, ServerConfig, ServerVersions};
 use crate::net::{RecvMeta, Socket, SocketFuture, Unreachable};
 use crate::packet::{
     Buffer, BufferPool, Burst, ConnectionId, FourTuple, ResetToken, Rng, SocketId, VERSION_1, VERSION_2,
@@ -338,7 +338,8 @@ impl EndpointTask {
         let queued = endpoint.incoming.len();
         let crowded = queued >= endpoint.config.max_incoming
             || queued + endpoint.connections() >= endpoint.config.max_connections;
-        if crowded {
+        let loaded = wants_retry && config.retry != RetryPolicy::Always;
+        if crowded || loaded {
             Counters::count(&endpoint.counters.turned_away);
         }
         if crowded || wants_retry {

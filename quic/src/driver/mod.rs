@@ -56,6 +56,7 @@ pub mod shared;
 pub mod timer;
 pub mod transmit;
 pub mod tx_pool;
+pub mod unique_ids;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -180,6 +180,7 @@ impl ConnectionTask {
             migrate,
             exports,
             key_updates,
+            rotate_ids,
             #[cfg(test)]
             panic,
         } = commands;
@@ -206,6 +207,9 @@ impl ConnectionTask {
                 .map(|()| out);
             // Whoever asked may be gone.
             let _ = export.answer.send(result);
+        }
+        if rotate_ids {
+            self.connection.rotate_connection_ids();
         }
         for answer in key_updates {
             let _ = answer.send(self.connection.update_keys(now));
@@ -247,7 +251,7 @@ impl ConnectionTask {
                 None
             };
             match self.connection.poll_output(now, batch) {
-                Output::Route(change) => self.on_route(&change),
+                Output::Route(change) => self.on_route(now, &change),
                 Output::Event(event) => self.on_event(event),
                 Output::Transmit => {
                     batches += 1;
@@ -267,13 +271,15 @@ impl ConnectionTask {
         }
     }
 
-    fn on_route(&mut self, change: &RouteChange) {
+    fn on_route(&mut self, now: Instant, change: &RouteChange) {
         let (routes, inbox) = (&self.ending.endpoint.routes, &self.ending.shared.inbox);
         let entries = &mut self.ending.entries;
         match *change {
             RouteChange::AddCid(cid) => {
                 if !routes.add_cid(inbox, entries, cid) {
-                    tracing::warn!(%cid, "a connection ID was made twice");
+                    tracing::debug!(%cid, "a connection ID was drawn twice at the same time");
+                    routes.remove_cid(inbox, entries, cid);
+                    self.connection.on_connection_id_taken(now, &cid);
                 }
             }
             RouteChange::RemoveCid(cid) => routes.remove_cid(inbox, entries, cid),

@@ -144,6 +144,15 @@ impl Connection {
         answered.await.unwrap_or(Err(KeyUpdateError::Closed))
     }
 
+    /// Gives the peer new connection IDs and asks it to retire all that it has (RFC 9000 §5.1.2).
+    ///
+    /// It is of use where the IDs mean something that has changed, as in a new configuration of load balancers
+    /// ([`QuicLbConnectionIds`](crate::config::QuicLbConnectionIds)). The old IDs go on working until the peer has retired
+    /// them; while it has not done so after the last call, and before the handshake is complete, this waits.
+    pub fn rotate_connection_ids(&self) {
+        self.shared.command(|commands| commands.rotate_ids = true);
+    }
+
     /// How many bidirectional streams the peer may have open at once, from now on.
     pub fn set_max_concurrent_bidi_streams(&self, streams: u64) {
         self.shared.command(|commands| commands.max_concurrent[Dir::Bi.index()] = Some(streams));

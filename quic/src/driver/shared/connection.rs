@@ -85,6 +85,8 @@ pub struct Commands {
     pub migrate: Option<Migrate>,
     /// Key material to export.
     pub exports: Vec<Export>,
+    /// Give the peer new connection IDs.
+    pub rotate_ids: bool,
     /// Who wants a key update, and waits for the answer.
     pub key_updates: Vec<oneshot::Sender<Result<(), KeyUpdateError>>>,
     /// Panic, to see what that does to others.

@@ -16,7 +16,7 @@ use super::connection::{Connection, ConnectionRef};
 use super::signal::Signal;
 use super::sockets::{SocketUse, Sockets};
 use super::waiters::Waiters;
-use crate::config::{ClientConfig, EndpointConfig, RetryPolicy, ServerConfig, TokenIssuer};
+use crate::config::{ClientConfig, ConfigError, EndpointConfig, RetryPolicy, ServerConfig, TokenIssuer};
 use crate::crypto::tls::EarlyData;
 use crate::crypto::{ResetKey, TokenKey, TokenLifetimes};
 use crate::driver::accept::Waiting;
@@ -28,11 +28,15 @@ use crate::driver::inbox::Inbox;
 use crate::driver::lock;
 use crate::driver::routes::{Entries, Routes};
 use crate::driver::tx_pool::TxPool;
+use crate::driver::unique_ids::UniqueIds;
 use crate::error::{ConnectError, ConnectionError};
 use crate::net::{Socket, SocketSource, UdpOptions, Unreachable};
 use crate::packet::{Dir, FourTuple, Rng, Side};
 use crate::proto::{self, AddressValidation, ClientArgs};
 use crate::wire::VarInt;
+
+/// Shorter connection IDs run out, and are easily guessed, bytes.
+const MIN_SERVER_CID_LEN: usize = 4;
 
 /// What everything of an endpoint shares.
 pub struct Endpoint {
@@ -43,7 +47,7 @@ pub struct Endpoint {
     /// Seals address validation tokens.
     pub tokens: Arc<TokenKey>,
     /// Who gets a datagram.
-    pub routes: Routes,
+    pub routes: Arc<Routes>,
     /// Send and receive.
     pub sockets: Arc<Sockets>,
     /// Buffers to send from.
@@ -115,13 +119,15 @@ impl Endpoint {
     pub fn new(config: EndpointConfig, socket: Arc<dyn Socket>, mut rng: Rng) -> Self {
         let reset_key = config.reset_key.as_ref().map_or_else(|| rng.array(), |key| key.0);
         let token_key = config.token_key.as_ref().map_or_else(|| rng.array(), |key| key.0);
+        let routes = Arc::new(Routes::default());
+        let ids = UniqueIds { generator: config.connection_ids.clone(), routes: routes.clone() };
         Self {
             core: proto::EndpointShared {
-                connection_ids: config.connection_ids.clone(),
+                connection_ids: Arc::new(ids),
                 reset_key: Arc::new(ResetKey::new(&reset_key)),
             },
             tokens: Arc::new(TokenKey::new(&token_key, config.token_key_period)),
-            routes: Routes::default(),
+            routes,
             tx_pool: TxPool::default(),
             incoming: Accepted::default(),
             signal: Signal::default(),
@@ -145,8 +151,19 @@ impl Endpoint {
     }
 
     /// Changes how connections are accepted from now on.
-    pub fn set_server(&self, config: Option<ServerConfig>) {
+    ///
+    /// # Errors
+    /// If connection IDs are too short for a server: nothing but them tells its connections apart.
+    pub fn set_server(&self, config: Option<ServerConfig>) -> Result<(), ConfigError> {
+        let long_enough = self.core.connection_ids.len() >= MIN_SERVER_CID_LEN;
+        if config.is_some() && !long_enough {
+            return Err(ConfigError {
+                setting: "connection_ids",
+                problem: "are below 4 bytes, too few for a server",
+            });
+        }
         *lock(&self.server) = config.map(Arc::new);
+        Ok(())
     }
 
     /// How connections are opened unless told otherwise.
@@ -344,6 +361,14 @@ impl Endpoint {
         }
     }
 
+    /// Gives all peers new connection IDs.
+    pub fn rotate_connection_ids(&self) {
+        let connections: Vec<_> = lock(&self.registry).connections.values().cloned().collect();
+        for connection in connections {
+            connection.command(|commands| commands.rotate_ids = true);
+        }
+    }
+
     /// Closes all connections, and takes no new ones.
     pub fn close(&self, code: VarInt, reason: &Bytes) {
         let connections: Vec<_> = {
@@ -388,7 +413,7 @@ impl Endpoint {
     /// A handle was dropped. With the last one nobody can accept any more; connections go on.
     pub fn release(&self) {
         if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.set_server(None);
+            *lock(&self.server) = None;
             self.turn_away_all();
             self.signal.set();
         }

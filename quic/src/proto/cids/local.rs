@@ -12,6 +12,9 @@ use crate::proto::RouteChange;
 /// We never have more IDs active than this, however many the peer would store.
 const MAX_ACTIVE: u64 = 8;
 
+/// A generator that draws so many IDs which are taken has no others.
+const MAX_CLASHES: usize = 16;
+
 /// Retired IDs that still are routed; beyond this the oldest goes early, so that a flood of retirements stays bounded.
 const MAX_RETIRED: usize = 32;
 
@@ -30,6 +33,14 @@ pub struct LocalCids {
     next_unknown: u64,
     /// Sequence numbers to announce, or to announce again; all of them active.
     to_announce: VecDeque<u64>,
+    /// IDs below this number are to be retired by the peer.
+    retire_prior_to: u64,
+    /// The peer's limit is known: IDs may be issued.
+    begun: bool,
+    /// Rotate once the peer has retired what the last rotation told it to (RFC 9000 §5.1.2).
+    rotate_again: bool,
+    /// How often an ID of ours was somebody else's already.
+    clashes: usize,
     /// Retired by the peer: routed until then, for what is still in flight.
     retired: VecDeque<(Instant, ConnectionId)>,
 }
@@ -54,6 +65,10 @@ impl LocalCids {
             peer_limit: 1,
             next_unknown: 1,
             to_announce: VecDeque::new(),
+            retire_prior_to: 0,
+            begun: false,
+            rotate_again: false,
+            clashes: 0,
             retired: VecDeque::new(),
         }
     }
@@ -98,20 +113,73 @@ impl LocalCids {
     /// enough to announce it in a 1-RTT packet.
     pub fn set_peer_limit(&mut self, limit: u64, rng: &mut Rng, routes: &mut VecDeque<RouteChange>) {
         self.peer_limit = limit;
+        self.begun = true;
         self.issue(rng, routes);
+        self.rotate_if_due(rng, routes);
+    }
+
+    /// Replaces all IDs: the peer is given new ones, and told to retire those it has (RFC 9000 §5.1.2).
+    ///
+    /// While it has not done so after the last rotation, or may not be given any yet, that waits.
+    pub fn rotate(&mut self, rng: &mut Rng, routes: &mut VecDeque<RouteChange>) {
+        self.rotate_again = !self.generator.is_empty();
+        self.rotate_if_due(rng, routes);
+    }
+
+    fn rotate_if_due(&mut self, rng: &mut Rng, routes: &mut VecDeque<RouteChange>) {
+        let rotating = self.active.iter().any(|(sequence, _)| *sequence < self.retire_prior_to);
+        if !self.rotate_again || !self.begun || rotating {
+            return;
+        }
+        self.rotate_again = false;
+        self.retire_prior_to = self.next_unknown;
+        // Numbers that the peer has not heard of get another ID; there must be no gap.
+        for (_, cid) in self.active.iter_mut().filter(|(sequence, _)| *sequence >= self.next_unknown) {
+            routes.push_back(RouteChange::RemoveCid(*cid));
+            *cid = self.generator.generate(rng);
+            routes.push_back(RouteChange::AddCid(*cid));
+        }
+        self.issue(rng, routes);
+    }
+
+    /// An ID is routed to another connection: draws another one. False if the peer knows it, or too many were taken.
+    pub fn on_clash(
+        &mut self,
+        cid: &ConnectionId,
+        rng: &mut Rng,
+        routes: &mut VecDeque<RouteChange>,
+    ) -> bool {
+        self.clashes += 1;
+        let unknown =
+            |(sequence, active): &&mut (u64, ConnectionId)| *sequence >= self.next_unknown && active == cid;
+        match self.active.iter_mut().find(unknown) {
+            Some((_, cid)) if self.clashes <= MAX_CLASHES => {
+                *cid = self.generator.generate(rng);
+                routes.push_back(RouteChange::AddCid(*cid));
+                true
+            }
+            _ => false,
+        }
     }
 
     fn issue(&mut self, rng: &mut Rng, routes: &mut VecDeque<RouteChange>) {
         if self.generator.is_empty() {
             return;
         }
-        while (self.active.len() as u64) < self.peer_limit.min(MAX_ACTIVE) {
+        // Those that the peer is to retire do not count: what tells it so comes with the new ones.
+        let current = self.active.iter().filter(|(sequence, _)| *sequence >= self.retire_prior_to).count();
+        for _ in current as u64..self.peer_limit.min(MAX_ACTIVE) {
             let cid = self.generator.generate(rng);
             routes.push_back(RouteChange::AddCid(cid));
             self.active.push((self.next_sequence, cid));
             self.to_announce.push_back(self.next_sequence);
             self.next_sequence += 1;
         }
+    }
+
+    /// What the announcement of an ID says about those before it.
+    pub fn retire_prior_to(&self, sequence: u64) -> u64 {
+        self.retire_prior_to.min(sequence)
     }
 
     /// The next ID to announce: sequence number, ID and stateless reset token.
@@ -169,6 +237,7 @@ impl LocalCids {
             routes.extend(self.retired.pop_front().map(|(_, cid)| RouteChange::RemoveCid(cid)));
         }
         self.issue(rng, routes);
+        self.rotate_if_due(rng, routes);
         Ok(())
     }
 
@@ -271,5 +340,97 @@ mod tests {
             routes.clear();
         }
         assert!(cids.retired.len() <= MAX_RETIRED && cids.active.len() <= 4);
+    }
+
+    /// The IDs that are announced now, and what each announcement says of those before.
+    fn announcements(cids: &mut LocalCids) -> Vec<(u64, u64)> {
+        let mut all = Vec::new();
+        while let Some((sequence, ..)) = cids.next_to_announce() {
+            all.push((sequence, cids.retire_prior_to(sequence)));
+            cids.announced();
+        }
+        all
+    }
+
+    // covers: R9000-5.1.1-01 R9000-5.1.1-02 R9000-5.1.1-04 R9000-5.1.2-02 R9000-5.1.2-07
+    #[test]
+    fn a_rotation_replaces_all_ids_and_waits_for_the_one_before() {
+        let (mut cids, mut rng, mut routes) = cids();
+        assert_eq!(announcements(&mut cids), [(1, 0), (2, 0), (3, 0)]);
+        let old: Vec<ConnectionId> = cids.active.iter().map(|(_, cid)| *cid).collect();
+        let pto = Duration::from_millis(100);
+        cids.rotate(&mut rng, &mut routes);
+        assert_eq!(announcements(&mut cids), [(4, 4), (5, 4), (6, 4), (7, 4)]);
+        assert!(old.iter().all(|cid| cids.contains(cid)), "the old ones are good until they are retired");
+        // An old one that got lost is announced again: the peer may ask for nothing to be retired that it has not.
+        cids.on_lost(2);
+        assert_eq!(announcements(&mut cids), [(2, 2)]);
+        cids.rotate(&mut rng, &mut routes);
+        cids.rotate(&mut rng, &mut routes);
+        let new = cids.id(4).unwrap();
+        for sequence in 0..4 {
+            assert!(cids.next_to_announce().is_none());
+            cids.on_retire(epoch(), sequence, &new, pto, &mut rng, &mut routes).unwrap();
+        }
+        assert_eq!(
+            announcements(&mut cids),
+            [(8, 8), (9, 8), (10, 8), (11, 8)],
+            "once, however often asked for"
+        );
+        for sequence in 4..8 {
+            cids.on_retire(epoch(), sequence, &ConnectionId::EMPTY, pto, &mut rng, &mut routes).unwrap();
+        }
+        assert!(cids.next_to_announce().is_none() && cids.active.len() == 4);
+    }
+
+    #[test]
+    fn ids_that_nobody_has_heard_of_are_made_anew_in_a_rotation() {
+        let (mut cids, mut rng, mut routes) = cids();
+        cids.announced();
+        let (heard, unheard) = (cids.id(1), cids.id(2).unwrap());
+        routes.clear();
+        cids.rotate(&mut rng, &mut routes);
+        assert_eq!(routes[0], RouteChange::RemoveCid(unheard));
+        assert_eq!((cids.id(1), cids.contains(&unheard)), (heard, false));
+        assert_eq!(announcements(&mut cids), [(2, 2), (3, 2), (4, 2), (5, 2)]);
+    }
+
+    #[test]
+    fn a_rotation_before_the_handshake_is_complete_waits_and_empty_ids_do_not_rotate() {
+        let (mut rng, mut routes) = (Rng::from_u64(1), VecDeque::new());
+        let key = Arc::new(ResetKey::new(&[7; 32]));
+        let generator = Arc::new(RandomConnectionIds::new(8));
+        let initial = generator.generate(&mut rng);
+        let mut cids = LocalCids::new(generator, key.clone(), initial, &mut routes);
+        cids.rotate(&mut rng, &mut routes);
+        assert!(cids.next_to_announce().is_none());
+        cids.set_peer_limit(2, &mut rng, &mut routes);
+        assert_eq!(announcements(&mut cids), [(1, 1), (2, 1)]);
+        let mut empty =
+            LocalCids::new(Arc::new(RandomConnectionIds::new(0)), key, ConnectionId::EMPTY, &mut routes);
+        empty.set_peer_limit(4, &mut rng, &mut routes);
+        empty.rotate(&mut rng, &mut routes);
+        assert!(empty.next_to_announce().is_none() && empty.active.len() == 1);
+    }
+
+    // covers: R9000-5.1-02
+    #[test]
+    fn an_id_that_is_taken_gives_way_to_another_unless_the_peer_knows_it() {
+        let (mut cids, mut rng, mut routes) = cids();
+        let initial = cids.initial;
+        assert!(!cids.on_clash(&initial, &mut rng, &mut routes));
+        let (one, two) = (cids.id(1).unwrap(), cids.id(2).unwrap());
+        cids.announced();
+        assert!(!cids.on_clash(&one, &mut rng, &mut routes));
+        routes.clear();
+        assert!(cids.on_clash(&two, &mut rng, &mut routes));
+        let new = cids.id(2).unwrap();
+        assert_eq!(routes, [RouteChange::AddCid(new)]);
+        assert!(new != two && !cids.contains(&two));
+        let tries = (0..100).filter(|_| {
+            let cid = cids.id(3).unwrap();
+            cids.on_clash(&cid, &mut rng, &mut routes)
+        });
+        assert!(tries.count() < MAX_CLASHES);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::PacketInfo;
-use crate::packet::TransportError;
+use crate::packet::{ConnectionId, TransportError, TransportErrorCode as Code};
 use crate::proto::connection::Connection;
 use crate::wire::frame::NewConnectionId;
 
@@ -27,5 +27,20 @@ impl Connection {
             self.on_local_cid_retired(&cid);
         }
         Ok(())
+    }
+
+    /// Gives the peer new connection IDs in place of all that it has (RFC 9000 §5.1.2).
+    pub fn rotate_connection_ids(&mut self) {
+        if self.lifecycle.is_open() {
+            self.local_cids.rotate(&mut self.rng, &mut self.outbox.routes);
+        }
+    }
+
+    /// An ID of [`RouteChange::AddCid`](crate::proto::RouteChange::AddCid) leads to another connection already. Another takes its place, unless the peer knows
+    /// it: then the connection ends.
+    pub fn on_connection_id_taken(&mut self, now: Instant, cid: &ConnectionId) {
+        if !self.local_cids.on_clash(cid, &mut self.rng, &mut self.outbox.routes) {
+            self.fail(now, TransportError::new(Code::INTERNAL_ERROR, "no connection ID is free"));
+        }
     }
 }

@@ -100,7 +100,8 @@ impl Connection {
         }
         if self.handshake.is_complete() {
             while let Some((sequence, id, reset_token)) = self.local_cids.next_to_announce() {
-                let frame = NewConnectionId { sequence, retire_prior_to: 0, id, reset_token };
+                let retire_prior_to = self.local_cids.retire_prior_to(sequence);
+                let frame = NewConnectionId { sequence, retire_prior_to, id, reset_token };
                 if !writer.frame(&frame, Some(Token::NewConnectionId(sequence))) {
                     break;
                 }

@@ -1,9 +1,9 @@
 //! NEW_CONNECTION_ID and RETIRE_CONNECTION_ID: floods and misuse.
 
 use super::{Hostile, MS, Stage, ack};
-use crate::packet::{ConnectionId, Level, ResetToken, Side, TransportErrorCode as Code};
+use crate::packet::{ConnectionId, Dir, Level, ResetToken, Side, StreamId, TransportErrorCode as Code};
 use crate::proto::RouteChange;
-use crate::proto::tests::pair::Setup;
+use crate::proto::tests::pair::{Pair, Setup, bytes};
 use crate::wire::frame::{Frame, NewConnectionId, RetireConnectionId};
 
 fn new(sequence: u64, retire_prior_to: u64) -> Frame {
@@ -236,4 +236,46 @@ fn where_ids_are_empty_none_are_issued_and_none_retired() {
             hostile.assert_closed(Code::PROTOCOL_VIOLATION, Some(0x19));
         }
     }
+}
+
+/// New IDs that tell the peer to retire the old ones; with them the connection goes on.
+// covers: R9000-5.1.1-06 R9000-5.1.2-03 R9000-5.1.2-07
+#[test]
+fn a_rotation_leaves_no_old_id_in_use() {
+    for rounds in 1..4 {
+        let mut pair = Pair::new(Setup::default());
+        pair.run_for(200 * MS);
+        let first = pair.client.connection.paths.active.remote_cid.id;
+        let issued = pair.server().connection.frames_sent().of(0x18);
+        for _ in 0..rounds {
+            pair.server().connection.rotate_connection_ids();
+            pair.client.connection.rotate_connection_ids();
+        }
+        pair.run_for(500 * MS);
+        assert_ne!(pair.client.connection.paths.active.remote_cid.id, first);
+        let rotations = 1 + u64::from(rounds > 1);
+        assert_eq!(pair.server().connection.frames_sent().of(0x18), issued + 4 * rotations);
+        let (id, data) = (StreamId::new(Side::Client, Dir::Bi, 0), bytes(100_000));
+        pair.client.connection.streams().write(id, data.clone());
+        pair.client.connection.streams().finish(id);
+        pair.run_for(2_000 * MS);
+        assert_eq!(pair.client.closed(), None);
+        assert_eq!(pair.server().closed(), None);
+        assert!(pair.server().received[0].1 == data);
+        let routed = |routes: &[RouteChange]| {
+            let added = routes.iter().filter(|route| matches!(route, RouteChange::AddCid(_))).count();
+            added - routes.iter().filter(|route| matches!(route, RouteChange::RemoveCid(_))).count()
+        };
+        assert_eq!((routed(&pair.client.routes), routed(&pair.server().routes)), (4, 4));
+    }
+}
+
+/// The peer hears of an ID that leads elsewhere: only an end is honest.
+#[test]
+fn an_id_of_the_handshake_that_is_taken_ends_the_connection() {
+    let mut hostile = Hostile::new(Side::Server, Stage::First);
+    let (now, cid) = (hostile.pair.now, hostile.victim().connection.local_cids.initial());
+    hostile.victim().connection.on_connection_id_taken(now, &cid);
+    hostile.listen();
+    hostile.assert_closed(Code::INTERNAL_ERROR, None);
 }
