@@ -2,7 +2,7 @@
 
 mod acknowledgments;
 mod closing;
-mod early;
+pub(super) mod early;
 mod endings;
 mod first_flight;
 mod handshake;

@@ -8,6 +8,7 @@ mod acks;
 mod amplification;
 mod cids;
 mod crypto;
+mod early;
 mod extremes;
 mod frames;
 mod incoming;
@@ -116,6 +117,19 @@ impl Hostile {
             (Side::Client, Stage::First | Stage::ServerHello) => pair.run_for(15 * MS),
             _ => pair.run_for(25 * MS),
         }
+        let mut hostile = Self::over(pair, victim_side);
+        if (victim_side, stage) == (Side::Client, Stage::ServerHello) {
+            let mut datagram = hostile.pair.client.inbox.pop_front().unwrap().1;
+            datagram.truncate(header::parse_greased(&datagram, 8).unwrap().len);
+            hostile.deliver(datagram);
+            assert!(hostile.victim().connection.keys.handshake.is_some());
+        }
+        hostile.check(stage);
+        hostile
+    }
+
+    /// Takes over one end of what goes on.
+    pub fn over(pair: Pair, victim_side: Side) -> Self {
         let original = pair.client.connection.handshake.original_dcid;
         let initial_dcid = pair.client.connection.handshake.retry_scid.unwrap_or(original);
         let initial = initial_keys(VERSION_1, &initial_dcid, victim_side.peer());
@@ -133,13 +147,6 @@ impl Hostile {
         };
         hostile.expected = SpaceId::ALL.map(|id| hostile.victim().connection.spaces[id.index()].sent.next());
         hostile.next = SpaceId::ALL.map(|id| hostile.hostile().spaces[id.index()].sent.next());
-        if (victim_side, stage) == (Side::Client, Stage::ServerHello) {
-            let mut datagram = hostile.pair.client.inbox.pop_front().unwrap().1;
-            datagram.truncate(header::parse_greased(&datagram, 8).unwrap().len);
-            hostile.deliver(datagram);
-            assert!(hostile.victim().connection.keys.handshake.is_some());
-        }
-        hostile.check(stage);
         hostile
     }
 

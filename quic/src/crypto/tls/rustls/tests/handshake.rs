@@ -227,19 +227,3 @@ fn the_key_log_of_the_user_gets_what_it_asks_for() {
         );
     }
 }
-
-#[test]
-fn early_data_stays_off() {
-    let identity = identity();
-    let (mut client, mut server) = (client_config(&identity, &SUITES), server_config(&identity, &SUITES));
-    client.enable_early_data = true;
-    server.max_early_data_size = u32::MAX;
-    let (client, server) = (RustlsClient::new(client).unwrap(), RustlsServer::new(server).unwrap());
-    Pair::of(VERSION_1, &client, &server).run(usize::MAX).unwrap();
-    let mut again = Pair::of(VERSION_1, &client, &server);
-    let hello = again.client.flight().remove(0).1;
-    rewrite_extensions(&mut hello.clone(), client_extensions(&hello), |kind, _| {
-        assert_ne!(kind, 42, "early_data");
-        None
-    });
-}

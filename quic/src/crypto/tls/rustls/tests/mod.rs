@@ -12,6 +12,7 @@ use crate::packet::{Level, TransportError, TransportErrorCode, VERSION_1};
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc_rs;
 mod builders;
+mod early;
 mod handshake;
 mod refused;
 mod resumption;
