@@ -204,6 +204,35 @@ async fn quinns_client_and_our_server_with_retry() {
     server_against_quinn(RetryPolicy::Always).await;
 }
 
+/// Where a Retry would be asked for, quinn shows a token that it was given before.
+#[tokio::test(flavor = "multi_thread")]
+async fn quinns_client_shows_our_tokens() {
+    let identity = identity();
+    let server = gannet_server(&identity, RetryPolicy::Always);
+    let client = quinn_client(&identity);
+    let addr = server.local_addr().unwrap();
+    in_time(async {
+        let mut followed_retry = false;
+        loop {
+            let connecting = client.connect(addr, "localhost").unwrap();
+            let accepting = async {
+                let incoming = server.accept().await.unwrap();
+                assert!(incoming.is_validated());
+                let may_retry = incoming.may_retry();
+                (may_retry, incoming.accept().await.unwrap())
+            };
+            let (connection, (may_retry, _other)) = tokio::join!(connecting, accepting);
+            connection.unwrap().close(0_u8.into(), b"");
+            if may_retry {
+                assert!(followed_retry);
+                return;
+            }
+            followed_retry = true;
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_crosses_with_code_and_reason() {
     let identity = identity();

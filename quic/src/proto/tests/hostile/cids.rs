@@ -158,7 +158,7 @@ fn retiring_the_id_of_the_packet_itself_is_a_violation() {
 }
 
 /// The peer retires as fast as it is given new ones, for as long as it likes.
-// covers: R9000-5.1.1-04 R9000-5.1.1-06
+// covers: R9000-5.1.1-03 R9000-5.1.1-04 R9000-5.1.1-06
 #[test]
 fn a_churn_of_ids_stays_bounded() {
     let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
