@@ -158,8 +158,8 @@ async fn early_data_from_quinn() {
     let client = quinn_client(&identity);
     for round in 0..6 {
         match round {
-            3 => server.set_server_config(config.clone().use_retry(RetryPolicy::Always)),
-            4 => server.set_server_config(config.clone().early_data(None)),
+            3 => server.set_server_config(config.clone().use_retry(RetryPolicy::Always)).unwrap(),
+            4 => server.set_server_config(config.clone().early_data(None)).unwrap(),
             _ => {}
         }
         let connecting = client.connect(addr, "localhost").unwrap();
