@@ -179,6 +179,7 @@ async fn under_load_strangers_are_asked_to_come_again() {
     .await;
     let (seen, _a, _b) = connect(&client, &server).await;
     assert_eq!(seen, Seen::Stranger);
+    assert_eq!(server.stats().turned_away, 2, "each was asked to come again");
 }
 
 #[tokio::test]
