@@ -24,6 +24,10 @@ pub enum TestCase {
     KeyUpdate,
     /// The first file over one connection, the others over a second one that resumes it.
     Resumption,
+    /// The same, the second one asking with its first datagrams.
+    ZeroRtt,
+    /// The server asks the client to continue at another address.
+    ConnectionMigration,
 }
 
 impl TestCase {
@@ -36,6 +40,8 @@ impl TestCase {
             "retry" => Self::Retry,
             "http3" => Self::Http3,
             "v2" => Self::V2,
+            "zerortt" => Self::ZeroRtt,
+            "connectionmigration" => Self::ConnectionMigration,
             "resumption" => Self::Resumption,
             "keyupdate" => Self::KeyUpdate,
             "multiconnect" | "handshakeloss" | "handshakecorruption" => Self::Multiconnect,

@@ -1,13 +1,14 @@
 //! The client: downloads all that `REQUESTS` names.
 
 use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use gannet::{
-    Connection, KeyUpdateError, VarInt,
+    Connection, Endpoint, KeyUpdateError, VarInt,
     config::{ClientConfig, ClientVersions, TransportConfig, Version, default_provider},
 };
 use gannet_examples::{
@@ -28,6 +29,8 @@ use crate::{
 
 /// How often it is tried whether keys may be updated.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// After so much silence a client speaks up.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 const DOWNLOADS: &str = "/downloads";
 
 /// Downloads what a case is about.
@@ -42,12 +45,16 @@ pub async fn run(case: TestCase, requests: &str) -> Result<()> {
             }
             Ok(())
         }
-        TestCase::Resumption => {
+        TestCase::Resumption | TestCase::ZeroRtt => {
             let config = config(case)?;
             let mut first = urls;
             let others = first.split_off(1);
             download(case, &config, first).await?;
-            download(case, &config, others).await
+            if case == TestCase::ZeroRtt {
+                download_early(&config, others).await
+            } else {
+                download(case, &config, others).await
+            }
         }
         _ => download(case, &config(case)?, urls).await,
     }
@@ -60,7 +67,11 @@ fn config(case: TestCase) -> Result<ClientConfig> {
         provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
     }
     let tls = tls::client(Trust::Anybody, &[case.alpn().as_bytes()])?.provider(provider).build()?;
-    let transport = TransportConfig::builder().handshake_timeout(HANDSHAKE_TIMEOUT).build()?;
+    let transport = TransportConfig::builder()
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        // Behind a NAT that forgets, only the client can break the silence.
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .build()?;
     let versions = match case {
         TestCase::V2 => ClientVersions::default(),
         _ => ClientVersions::new(&[Version::V1])?,
@@ -89,6 +100,28 @@ async fn download(case: TestCase, config: &ClientConfig, urls: Vec<Uri>) -> Resu
         connection.close(VarInt::default(), b"");
     }
     connected.endpoint.close(VarInt::default(), b"").await;
+    Ok(())
+}
+
+/// Downloads files over one connection to a server that is known, with requests that do not wait for the handshake.
+async fn download_early(config: &ClientConfig, urls: Vec<Uri>) -> Result<()> {
+    let first = urls.first().context("no URL")?;
+    let host = first.host().context("a URL without a host")?;
+    let mut addresses = tokio::net::lookup_host((host, first.port_u16().unwrap_or(443))).await?;
+    let address = addresses.next().with_context(|| format!("{host} has no address"))?;
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let endpoint = Endpoint::client((any, 0).into())?;
+    let connecting = endpoint.connect_with(config, address, host)?;
+    let Ok((connection, accepted)) = connecting.into_0rtt() else { bail!("{host} does not take early data") };
+    let downloads = all(urls.clone(), |url| hq_get(connection.clone(), url)).await;
+    if accepted.await {
+        downloads?;
+    } else {
+        all(urls.clone(), |url| hq_get(connection.clone(), url)).await?;
+    }
+    connection.close(VarInt::default(), b"");
+    endpoint.close(VarInt::default(), b"").await;
     Ok(())
 }
 
