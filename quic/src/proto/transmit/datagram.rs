@@ -46,9 +46,7 @@ impl Connection {
         };
         if packets.iter().any(pads) {
             let missing = (start + full.min(room)).saturating_sub(buf.len());
-            if let Some(last) = packets.last_mut() {
-                last.pad(buf, missing);
-            }
+            pad(&mut packets, buf, missing);
         }
         self.paths.active.on_sent(buf.len() - start);
         let len = self.seal_packets(round, buf, packets);
@@ -71,6 +69,18 @@ impl Connection {
             self.discard_space(round.now, SpaceId::Initial);
         }
         len
+    }
+}
+
+/// Lengthens a datagram: its Initial if there is one, since that is what has to be padded, else its last packet.
+fn pad(packets: &mut [OpenPacket], buf: &mut Vec<u8>, bytes: usize) {
+    match packets {
+        [initial, behind @ ..] if initial.space == SpaceId::Initial => {
+            initial.pad(buf, bytes);
+            behind.iter_mut().for_each(|packet| packet.shift(bytes));
+        }
+        [.., last] => last.pad(buf, bytes),
+        [] => {}
     }
 }
 

@@ -28,14 +28,23 @@ pub(super) struct OpenPacket {
 }
 
 impl OpenPacket {
-    /// Lengthens the packet by PADDING frames.
+    /// Lengthens the packet by PADDING frames; what is behind it moves.
     pub(super) fn pad(&mut self, buf: &mut Vec<u8>, bytes: usize) {
         if bytes > 0 {
-            buf.resize(buf.len() + bytes, 0);
+            let (at, end) = (self.end - TAG_LEN, buf.len());
+            buf.resize(end + bytes, 0);
+            buf.copy_within(at..end, at + bytes);
+            buf[at..at + bytes].fill(0);
             self.end += bytes;
             // Padding counts as in flight (RFC 9002 §2).
             self.content.in_flight = true;
         }
+    }
+
+    /// A packet before it became longer.
+    pub(super) fn shift(&mut self, bytes: usize) {
+        self.layout.shift(bytes);
+        self.end += bytes;
     }
 }
 

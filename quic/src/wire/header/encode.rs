@@ -53,6 +53,13 @@ impl Layout {
         self.pn + self.pn_len
     }
 
+    /// The packet moved towards the end of its buffer.
+    pub fn shift(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.pn += bytes;
+        self.length = self.length.map(|at| at + bytes);
+    }
+
     /// Sets the Length field, where there is one, for a packet that ends, tag included, with `buf`.
     pub fn fill_length(&self, buf: &mut [u8]) {
         let len = buf.len().saturating_sub(self.pn);

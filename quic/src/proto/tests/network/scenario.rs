@@ -178,10 +178,14 @@ impl Scenario {
             }
             run(&mut network, &mut hosts, ms(100), |_| false);
         }
-        assert!(quiet, "something is still going on");
+        // The last acknowledgments may get lost until the ends take each other for gone.
+        let timed_out = hosts.iter().all(Host::is_closed);
+        assert!(quiet || timed_out, "something is still going on");
         let stats = |host: &mut Host| {
             let hosted = host.main().unwrap();
-            hosted.assert_clean();
+            if !timed_out {
+                hosted.assert_clean();
+            }
             Summary::from(hosted.connection.stats())
         };
         let [client_host, server_host] = &mut hosts;
