@@ -276,6 +276,23 @@ mod tests {
         assert_eq!(lock(&socket.sent).last(), Some(&300), "the next one is tried whole");
     }
 
+    /// As some kernels put it: EINVAL for the batch, EMSGSIZE for each datagram.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn datagrams_that_are_too_long_are_told_and_offload_is_not_to_blame() {
+        let pool = TxPool::default();
+        let emsgsize = || io::Error::from_raw_os_error(nix::errno::Errno::EMSGSIZE as i32);
+        let (socket, mut transmitter) =
+            transmitter([io::ErrorKind::InvalidInput.into(), emsgsize(), emsgsize()]);
+        fill(&mut transmitter, &pool, 2);
+        assert_eq!(transmitter.send(), Sent::Done(None));
+        assert_eq!(transmitter.take_too_long(), Some((path(), 100)));
+        assert_eq!(transmitter.take_too_long(), None);
+        fill(&mut transmitter, &pool, 2);
+        assert_eq!(transmitter.send(), Sent::Done(None));
+        assert_eq!(*lock(&socket.sent), [200]);
+    }
+
     #[tokio::test]
     async fn offload_that_fails_is_not_tried_again_towards_that_address() {
         let pool = TxPool::default();

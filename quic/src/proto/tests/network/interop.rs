@@ -108,7 +108,8 @@ fn longrtt() {
     assert_eq!(report.server.packets_lost, 0);
 }
 
-/// What a server may send before it hears more than the first datagram stays lost; later ones of the client arrive.
+/// The certificate does not fit into what a server may send before it hears from the client again, and the client's
+/// datagrams after the second are lost for a while.
 #[test]
 fn amplificationlimit() {
     for seed in 0..20 {
