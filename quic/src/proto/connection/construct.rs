@@ -235,7 +235,8 @@ impl Connection {
         let remote_cid = RemoteCid { sequence: 0, id: new.dcid, reset_token: None };
         let mtu = MtuDiscovery::new(&config, &new.path);
         let spin = SpinBit::new(config.spin_bit, &mut rng);
-        let path = Path::new(new.path, Role::Used, new.validated, cc, mtu, remote_cid, spin);
+        let mut path = Path::new(new.path, Role::Used, new.validated, cc, mtu, remote_cid, spin);
+        path.local_cid = Some(new.scid);
         let ids = endpoint.connection_ids.clone();
         let local_cids = LocalCids::new(ids, endpoint.reset_key.clone(), new.scid, &mut outbox.routes);
         Self {

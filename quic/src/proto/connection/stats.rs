@@ -54,6 +54,10 @@ pub struct ConnectionStats {
     pub mtu_probes_lost: u64,
     /// How often the path stopped carrying the size of datagrams that was in use.
     pub mtu_black_holes: u64,
+    /// How often the connection turned to another path: the peer moved, we did, or one of us went back.
+    pub path_changes: u64,
+    /// PATH_CHALLENGE frames that were not answered: too many waited, or nothing can be sent to where they came from.
+    pub path_challenges_dropped: u64,
     /// Frames sent.
     pub frames_sent: u64,
     /// Frames received.

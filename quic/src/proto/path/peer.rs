@@ -42,7 +42,13 @@ impl Connection {
         }
         let active = &self.paths.active;
         let moved_by_network = active.local_cid == Some(dcid) && active.shares_local(tuple);
-        let cid = if moved_by_network { Some(active.remote_cid) } else { self.remote_cids.take_unused() };
+        let same = moved_by_network.then_some(active.remote_cid);
+        let cid = if moved_by_network && !dcid.is_empty() {
+            same
+        } else {
+            // Empty IDs of ours do not tell who moved the peer.
+            self.remote_cids.take_unused().or(same)
+        };
         // Without an unused ID nothing can be sent there until the peer issues one.
         let Some(cid) = cid else { return };
         if let Some(surplus) = self.paths.surplus() {

@@ -10,12 +10,14 @@ const MAX_PENDING: usize = 4;
 pub struct PathResponses(VecDeque<[u8; 8]>);
 
 impl PathResponses {
-    /// Queues the answer to a challenge; the oldest of too many is dropped.
-    pub fn push(&mut self, data: [u8; 8]) {
-        if self.0.len() == MAX_PENDING {
+    /// Queues the answer to a challenge. Of too many the oldest is dropped: then false.
+    pub fn push(&mut self, data: [u8; 8]) -> bool {
+        let room = self.0.len() < MAX_PENDING;
+        if !room {
             self.0.pop_front();
         }
         self.0.push_back(data);
+        room
     }
 
     /// True if nothing waits.

@@ -17,8 +17,7 @@ impl Connection {
     /// The answer takes the path of the challenge (RFC 9000 §8.2.2). Where we cannot send, there is none.
     pub(super) fn on_path_challenge(&mut self, info: &PacketInfo<'_>, data: ChallengeData) {
         let slot = info.elsewhere.map_or(Some(Slot::Active), |tuple| self.paths.find(tuple));
-        if let Some(slot) = slot {
-            self.paths.get_mut(slot).responses.push(data);
-        }
+        let answered = slot.is_some_and(|slot| self.paths.get_mut(slot).responses.push(data));
+        self.stats.path_challenges_dropped += u64::from(!answered);
     }
 }

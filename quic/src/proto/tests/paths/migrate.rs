@@ -7,7 +7,7 @@ use crate::packet::TransportErrorCode as Code;
 use crate::proto::RouteChange;
 use crate::wire::frame::Frame;
 
-// covers: R9000-9.5-01 R9000-9.5-02 R9000-9.5-05 R9000-5.1.2-01 R9000-9.4-02
+// covers: R9000-9.5-01 R9000-9.5-02 R9000-9.5-05 R9000-5.1.1-03 R9000-5.1.1-07 R9000-5.1.2-01 R9000-9.4-02
 #[test]
 fn a_client_moves_and_nothing_is_lost() {
     let mut world = World::connected(Setup::default());
@@ -17,6 +17,7 @@ fn a_client_moves_and_nothing_is_lost() {
     world.migrate(1);
     world.run_for(30 * MS);
     assert_eq!(world.path_events(Side::Client), [(true, tuple(1, server()))]);
+    assert_eq!(world.connection(Side::Client).stats().path_changes, 1);
     world.run_for(3_000 * MS);
     assert_eq!(world.path_events(Side::Server), [(true, tuple(0, host(1)))]);
     world.assert_received(Side::Client, down, 500_000);

@@ -47,7 +47,7 @@ fn another_address_begins_with_initial_values() {
     assert!(server.rtt() < 40 * MS && server.paths.active.validated);
 }
 
-// covers: R9000-8.2.1-04 R9000-8-01 R9000-8.2.1-03
+// covers: R9000-8.2.1-01 R9000-8.2.1-03 R9000-8.2.1-04
 #[test]
 fn challenges_are_full_and_never_the_same() {
     let mut world = World::connected(Setup::default());
@@ -215,5 +215,23 @@ fn losses_do_not_keep_a_path_from_being_validated() {
         }
         assert_eq!(world.connection(Side::Server).path().remote, host(7), "seed {seed}");
         assert!(world.connection(Side::Server).paths.active.validated, "seed {seed}");
+    }
+}
+
+/// Empty IDs do not tell whether the client or its network moved.
+#[test]
+fn a_server_with_empty_ids_follows_as_well() {
+    for spare in [true, false] {
+        let mut world = World::connected(Setup { cid_len: [8, 0], ..Setup::default() });
+        let server = world.connection(Side::Server);
+        while !spare && server.remote_cids.take_unused().is_some() {}
+        let before = server.paths.active.remote_cid;
+        world.nat.insert(0, host(7));
+        let id = world.send(Side::Client, 10_000);
+        world.run_for(500 * MS);
+        world.assert_received(Side::Server, id, 10_000);
+        let active = &world.connection(Side::Server).paths.active;
+        assert_eq!((active.tuple.remote, active.remote_cid == before), (host(7), !spare));
+        world.assert_open();
     }
 }
