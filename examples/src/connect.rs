@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use gannet::{Connection, Endpoint, config::ClientConfig};
+use gannet::{Connection, Endpoint, ZeroRttAccepted, config::ClientConfig};
 use tokio::{task::JoinSet, time::Instant};
 
 /// How long an address is tried before the next one is tried beside it (RFC 8305 §5).
@@ -17,8 +17,10 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub struct Connected {
     /// Where the connection lives; to be closed with it.
     pub endpoint: Endpoint,
-    /// The connection, its handshake complete.
+    /// The connection; its handshake is complete unless `early` is there.
     pub connection: Connection,
+    /// What is sent now is early data: whether the server takes it.
+    pub early: Option<ZeroRttAccepted>,
     /// What the handshake took.
     pub handshake: Duration,
 }
@@ -28,6 +30,18 @@ pub struct Connected {
 /// # Errors
 /// The name has no address, or none of them could be connected to; the error is that of the last to fail.
 pub async fn connect(config: &ClientConfig, host: &str, port: u16) -> Result<Connected> {
+    connect_to(config, host, port, false).await
+}
+
+/// The same for a server that was connected to before: does not wait for the handshake, if the server allows early data.
+///
+/// # Errors
+/// Those of [`connect`].
+pub async fn connect_early(config: &ClientConfig, host: &str, port: u16) -> Result<Connected> {
+    connect_to(config, host, port, true).await
+}
+
+async fn connect_to(config: &ClientConfig, host: &str, port: u16, early: bool) -> Result<Connected> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let mut addresses = tokio::net::lookup_host((bare, port))
         .await
@@ -38,7 +52,7 @@ pub async fn connect(config: &ClientConfig, host: &str, port: u16) -> Result<Con
     let mut failure = anyhow::anyhow!("{bare} has no address");
     loop {
         if let Some(address) = addresses.next() {
-            attempts.spawn(attempt(config.clone(), address, bare.to_owned()));
+            attempts.spawn(attempt(config.clone(), address, bare.to_owned(), early));
         } else if attempts.is_empty() {
             return Err(failure);
         }
@@ -52,18 +66,26 @@ pub async fn connect(config: &ClientConfig, host: &str, port: u16) -> Result<Con
     }
 }
 
-async fn attempt(config: ClientConfig, address: SocketAddr, host: String) -> Result<Connected> {
+async fn attempt(config: ClientConfig, address: SocketAddr, host: String, early: bool) -> Result<Connected> {
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let started = now();
     let endpoint = Endpoint::client((any, 0).into())?;
-    let connecting = endpoint.connect_with(&config, address, &host);
-    let connection = async { anyhow::Ok(connecting?.await?) }
-        .await
-        .with_context(|| format!("cannot connect to {address}"))?;
-    Ok(Connected { endpoint, connection, handshake: started.elapsed() })
+    let cannot = || format!("cannot connect to {address}");
+    let mut connecting = endpoint.connect_with(&config, address, &host).with_context(cannot)?;
+    if early {
+        match connecting.into_0rtt() {
+            Ok((connection, accepted)) => {
+                let handshake = started.elapsed();
+                return Ok(Connected { endpoint, connection, early: Some(accepted), handshake });
+            }
+            Err(again) => connecting = again,
+        }
+    }
+    let connection = connecting.await.with_context(cannot)?;
+    Ok(Connected { endpoint, connection, early: None, handshake: started.elapsed() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program reads the clock")]

@@ -15,12 +15,11 @@ pub async fn run(endpoint: &Endpoint, root: &Root) {
 
 async fn serve(incoming: Incoming, root: Root) {
     let client = incoming.remote_address();
-    let connection = match incoming.accept().await {
-        Ok(connection) => connection,
-        Err(error) => {
-            tracing::info!(%client, %error, "no connection");
-            return;
-        }
+    // Files can be had before the handshake is complete, where the configuration takes early data: handing one out twice
+    // does no harm. Other requests wait by themselves.
+    let Ok((connection, _)) = incoming.accept().into_0rtt() else {
+        tracing::info!(%client, "no connection");
+        return;
     };
     let service = server::service_fn(move |request| answer(root.clone(), request));
     if let Err(error) = server::serve(connection, service).await {

@@ -17,12 +17,17 @@ use std::{collections::HashMap, process::ExitCode};
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt};
 use gannet::config::ClientConfig;
-use gannet_examples::{connect::connect, tls};
+use gannet_examples::{
+    body,
+    connect::{Connected, connect, connect_early},
+    tls,
+};
 use gannet_http3::{
     Code,
     client::{self, SendRequest},
 };
-use http::Uri;
+use http::{Request, Uri};
+use http_body_util::BodyExt;
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{exchange::Exchange, options::Options, output::Output, summary::Summary};
@@ -49,9 +54,10 @@ async fn run(options: &Options) -> Result<()> {
         tls = tls.pin(*pin);
     }
     let config = ClientConfig::new(tls.build()?);
-    let mut servers = Servers { config, open: HashMap::new() };
+    let mut servers = Servers { config, early: options.early, open: HashMap::new() };
     let mut summary = Summary::default();
     let fetched = fetch(options, &mut servers, &mut summary).await;
+    servers.tell_of_early_data();
     // Also after a failure: the other servers are told.
     servers.close().await;
     fetched?;
@@ -88,6 +94,8 @@ async fn fetch(options: &Options, servers: &mut Servers, summary: &mut Summary) 
 /// A connection to each server that the URLs name.
 struct Servers {
     config: ClientConfig,
+    /// Requests are sent before the handshake.
+    early: bool,
     open: HashMap<(String, u16), Server>,
 }
 
@@ -104,26 +112,67 @@ impl Servers {
         if let Some(server) = self.open.get(&(host.clone(), port)) {
             return Ok(server.requests.clone());
         }
-        let connected = connect(&self.config, &host, port).await?;
+        let connected = if self.early {
+            self.get_session(&host, port, url).await?;
+            connect_early(&self.config, &host, port).await?
+        } else {
+            connect(&self.config, &host, port).await?
+        };
         summary.handshake += connected.handshake;
-        let (requests, connection) = client::handshake(connected.connection).await?;
-        let running = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "the connection ended");
-            }
-        });
-        let server = Server { requests: requests.clone(), running, endpoint: connected.endpoint };
+        let server = Server::new(connected).await?;
+        let requests = server.requests.clone();
         self.open.insert((host, port), server);
         Ok(requests)
+    }
+
+    /// Connects for once: the server hands out sessions with its first answer.
+    async fn get_session(&self, host: &str, port: u16, url: &Uri) -> Result<()> {
+        let server = Server::new(connect(&self.config, host, port).await?).await?;
+        let request = Request::head(url.clone()).body(body::empty())?;
+        server.requests.send_request(request).await?.into_body().collect().await?;
+        server.close().await;
+        Ok(())
+    }
+
+    fn tell_of_early_data(&self) {
+        for ((host, _), server) in self.open.iter().filter(|_| self.early) {
+            let quic = server.requests.quic();
+            say(&match (quic.early_data_accepted(), quic.stats().early_packets_sent) {
+                (Some(true), packets) => format!("{host} took {packets} packets of early data"),
+                (Some(false), packets) => format!("{host} did not take {packets} packets of early data"),
+                (None, _) => format!("{host} gave no session for early data"),
+            });
+        }
     }
 
     /// Closes all connections, and waits until the servers were told.
     async fn close(self) {
         for server in self.open.into_values() {
-            drop(server.requests);
-            let _ = server.running.await;
-            server.endpoint.close(Code::H3_NO_ERROR.into(), b"").await;
+            server.close().await;
         }
+    }
+}
+
+impl Server {
+    async fn new(connected: Connected) -> Result<Self> {
+        let Connected { endpoint, connection, early, .. } = connected;
+        let (requests, connection) = match early {
+            Some(accepted) => client::Builder::new().handshake_0rtt(connection, accepted),
+            None => client::handshake(connection).await?,
+        };
+        let running = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection ended");
+            }
+        });
+        Ok(Self { requests, running, endpoint })
+    }
+
+    /// Waits until the server was told.
+    async fn close(self) {
+        drop(self.requests);
+        let _ = self.running.await;
+        self.endpoint.close(Code::H3_NO_ERROR.into(), b"").await;
     }
 }
 

@@ -43,6 +43,10 @@ pub struct Options {
     /// How many of these requests are under way at a time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: u32,
+    /// Connect twice to each server, and send the requests of the second connection before its handshake (0-RTT), if
+    /// the server allows it: those without a body, and GET or HEAD. The first connection only brings the session.
+    #[arg(long = "0rtt")]
+    pub early: bool,
     /// What to request: `https://HOST:PORT/PATH`, the port 443 if not given
     #[arg(required = true, value_name = "URL", value_parser = url)]
     pub urls: Vec<Uri>,

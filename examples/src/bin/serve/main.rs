@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use gannet::{
     Endpoint,
-    config::{RetryPolicy, ServerConfig},
+    config::{EarlyDataPolicy, RetryPolicy, ServerConfig},
 };
 use gannet_examples::{
     certificate::{Development, Identity},
@@ -37,11 +37,10 @@ async fn main() -> Result<()> {
             (made.identity, Some(save(&made.authority)?))
         }
     };
-    let config = ServerConfig::new(tls::server(identity, &[b"h3"]).build()?).use_retry(if options.retry {
-        RetryPolicy::Always
-    } else {
-        RetryPolicy::default()
-    });
+    let retry = if options.retry { RetryPolicy::Always } else { RetryPolicy::default() };
+    let early = EarlyDataPolicy::new().context(gannet_http3::server::Builder::new().early_data_context());
+    let config =
+        ServerConfig::new(tls::server(identity, &[b"h3"]).build()?).use_retry(retry).early_data(early);
     let endpoint = Endpoint::server(config, options.listen)
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let address = endpoint.local_addr()?;

@@ -57,6 +57,13 @@ impl Connection {
         self.shared.progress(|progress| progress.peer_identity.clone())
     }
 
+    /// Whether early data was taken; `None` if there was none, or that is not known yet. See
+    /// [`ZeroRttAccepted`](crate::ZeroRttAccepted).
+    #[must_use]
+    pub fn early_data_accepted(&self) -> Option<bool> {
+        self.shared.progress(|progress| progress.early_data)
+    }
+
     /// Whether the handshake is complete on this end; see [`Connection::handshake_completed`].
     #[must_use]
     pub fn is_handshake_complete(&self) -> bool {
