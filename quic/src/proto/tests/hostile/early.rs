@@ -126,3 +126,18 @@ fn early_data_that_is_too_late_is_dropped() {
     assert_eq!(after.packets_dropped, before.packets_dropped + early.len() as u64);
     assert_eq!(pair.server().closed(), None);
 }
+
+#[test]
+fn early_frames_that_are_cut_off_or_unknown() {
+    for payload in
+        [&[0x3f][..], &[0x40], &[0x08, 0x06], &[0x04, 0x06, 0x80], &[0x18, 1, 0, 8, 1, 2], &[0xff; 8]]
+    {
+        let mut hostile = against_server();
+        let packet = hostile.packet(Level::ZeroRtt, &[&[1, 1, 1, 1], payload].concat());
+        hostile.deliver(packet);
+        let told = hostile.close().map(|(code, _)| code);
+        // 0x08 and 0x06: a stream whose frame ends with its ID is fine.
+        let expected = (payload != [0x08, 0x06]).then_some(Code::FRAME_ENCODING_ERROR);
+        assert_eq!(told, expected, "{payload:x?}");
+    }
+}

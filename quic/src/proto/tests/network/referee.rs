@@ -355,3 +355,62 @@ fn unseal(
     let len = keys.packet.open(pn, header, payload)?;
     Some((first, pn, Bytes::copy_from_slice(&payload[..len])))
 }
+
+/// A referee that finds nothing might be asleep.
+#[test]
+fn foul_play_is_found() {
+    use crate::error::TransportError;
+    use crate::proto::tests::pair::{Pair, Setup};
+    use crate::wire::VarInt;
+
+    let mut pair = Pair::new(Setup::default());
+    let first = pair.client.drain(pair.now).remove(0);
+    let (client, young) = (&pair.client.connection, Pair::new(Setup::default()));
+    let mut honest = Referee::default();
+    honest.look(client, &first);
+    assert_eq!(honest.packets, 1);
+
+    let id = StreamId::new(Side::Client, Dir::Uni, 0);
+    let stream = |offset: u64, fin: bool, data: &'static [u8]| -> Frame {
+        Stream { id, offset, fin, data: Bytes::from_static(data) }.into()
+    };
+    let reset = |error_code: u32, final_size: u64| -> Frame {
+        ResetStream { id, error_code: VarInt::from_u32(error_code), final_size }.into()
+    };
+    let ack = |n: u64| -> Result<Option<Frame>, TransportError> {
+        let mut bytes = Vec::new();
+        encode_ack([n..=n].into_iter(), 0, None, usize::MAX, &mut bytes);
+        Frames::new(bytes.into()).next()
+    };
+    let new_id = |sequence: u64, id: u8| -> Frame {
+        let reset_token = ResetToken([id; 16]);
+        let id = ConnectionId::try_from(&[id; 8][..]).unwrap();
+        NewConnectionId { sequence, retire_prior_to: 0, id, reset_token }.into()
+    };
+    let fouls: Vec<Vec<Frame>> = vec![
+        vec![stream(0, false, b"abc"), stream(1, false, b"x")],
+        vec![stream(0, true, b"abc"), stream(3, false, b"d")],
+        vec![stream(0, true, b"abc"), stream(0, true, b"ab")],
+        vec![reset(1, 0), reset(2, 0)],
+        vec![reset(1, 0), stream(0, false, b"abc")],
+        vec![new_id(1, 1), new_id(2, 1)],
+        vec![new_id(1, 1), new_id(1, 2)],
+        vec![new_id(7, 1)],
+        vec![ack(5).unwrap().unwrap()],
+        vec![Frame::HandshakeDone],
+        vec![NewToken { token: Bytes::from_static(b"t") }.into()],
+        vec![StopSending { id, error_code: VarInt::from_u32(1) }.into()],
+    ];
+    for frames in fouls {
+        let context = format!("{frames:?}");
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut referee = Referee::default();
+            frames
+                .into_iter()
+                .for_each(|frame| referee.judge_frame(&young.client.connection, Level::OneRtt, frame));
+        }));
+        assert!(found.is_err(), "{context}");
+    }
+    let twice = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| honest.look(client, &first)));
+    assert!(twice.is_err(), "a packet number was used again");
+}
