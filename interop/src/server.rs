@@ -40,7 +40,7 @@ pub async fn run(case: TestCase) -> Result<()> {
         ServerConfig::new(tls).use_retry(retry).transport(transport).versions(versions).early_data(early);
     let endpoint = Endpoint::server(config.clone(), any)?;
     if case == TestCase::ConnectionMigration {
-        endpoint.set_server_config(config.preferred_address(preferred_address(&endpoint)?));
+        endpoint.set_server_config(config.preferred_address(preferred_address(&endpoint)?))?;
     }
     if case == TestCase::Http3 {
         server::run(&endpoint, &root).await;

@@ -379,7 +379,7 @@ fn foul_play_is_found() {
     };
     let ack = |n: u64| -> Result<Option<Frame>, TransportError> {
         let mut bytes = Vec::new();
-        encode_ack([n..=n].into_iter(), 0, None, usize::MAX, &mut bytes);
+        encode_ack([n..=n], 0, None, usize::MAX, &mut bytes);
         Frames::new(bytes.into()).next()
     };
     let new_id = |sequence: u64, id: u8| -> Frame {
