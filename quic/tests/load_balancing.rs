@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use common::{Pair, configs, in_time, localhost, pattern};
 use gannet::config::{
-    ConfigError, EndpointConfig, QuicLbConfig, QuicLbConnectionIds, RandomConnectionIds, ServerConfig,
-    TransportConfig,
+    ConfigError, ConnectionIdGenerator, EndpointConfig, QuicLbConfig, QuicLbConnectionIds,
+    RandomConnectionIds, ServerConfig, TransportConfig,
 };
-use gannet::{Connection, Endpoint};
+use gannet::{Connection, ConnectionId, Endpoint, Rng};
 use tokio::net::UdpSocket;
 
 /// Length of all connection IDs.
@@ -121,6 +121,43 @@ async fn a_connection_stays_with_its_server_and_moves_to_the_next_configuration(
     .await;
     exchange(&connection, &at_server).await;
     assert_eq!(connection.close_reason(), None);
+}
+
+/// Makes the same few IDs again and again, some of them of another length.
+#[derive(Debug)]
+struct Few;
+
+impl ConnectionIdGenerator for Few {
+    fn len(&self) -> usize {
+        5
+    }
+
+    fn generate(&self, rng: &mut Rng) -> ConnectionId {
+        let len = 5 - rng.below(2) as usize;
+        ConnectionId::try_from(&[rng.below(20) as u8; 5][..len]).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_bad_generator_does_no_harm() {
+    let (client_config, server_config) = configs(TransportConfig::default());
+    let endpoint = || {
+        let config = EndpointConfig::builder().connection_ids(Few).build().unwrap();
+        let builder = Endpoint::builder().config(config);
+        builder.client(client_config.clone()).server(server_config.clone()).bind(localhost()).unwrap()
+    };
+    let pair = Pair { client: endpoint(), server: endpoint() };
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        connections.push(pair.connect().await);
+    }
+    for (client, server) in &connections {
+        exchange(client, server).await;
+    }
+    pair.server.rotate_connection_ids();
+    for (client, server) in &connections {
+        exchange(client, server).await;
+    }
 }
 
 #[tokio::test]

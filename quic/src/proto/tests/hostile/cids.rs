@@ -1,7 +1,7 @@
 //! NEW_CONNECTION_ID and RETIRE_CONNECTION_ID: floods and misuse.
 
 use super::{Hostile, MS, Stage, ack};
-use crate::packet::{ConnectionId, Dir, Level, ResetToken, Side, StreamId, TransportErrorCode as Code};
+use crate::packet::{ConnectionId, Dir, Level, ResetToken, Rng, Side, StreamId, TransportErrorCode as Code};
 use crate::proto::RouteChange;
 use crate::proto::tests::pair::{Pair, Setup, bytes};
 use crate::wire::frame::{Frame, NewConnectionId, RetireConnectionId};
@@ -267,6 +267,34 @@ fn a_rotation_leaves_no_old_id_in_use() {
             added - routes.iter().filter(|route| matches!(route, RouteChange::RemoveCid(_))).count()
         };
         assert_eq!((routed(&pair.client.routes), routed(&pair.server().routes)), (4, 4));
+    }
+}
+
+/// Announcements and retirements get lost like everything else.
+// covers: R9000-5.1.1-02 R9000-5.1.2-07
+#[test]
+fn rotations_survive_losses() {
+    for percent in [5, 10, 20] {
+        let mut pair = Pair::new(Setup::default());
+        pair.run_for(200 * MS);
+        let [mut there, mut back] = [1, 2].map(|n| Rng::from_u64(100 * n + percent));
+        pair.to_server = Box::new(move |_, _| there.below(100) >= percent);
+        pair.to_client = Box::new(move |_, _| back.below(100) >= percent);
+        let mut used = Vec::new();
+        for n in 0..10 {
+            pair.server().connection.rotate_connection_ids();
+            pair.client.connection.rotate_connection_ids();
+            let id = StreamId::new(Side::Client, Dir::Bi, n);
+            pair.client.connection.streams().write(id, bytes(5_000));
+            pair.client.connection.streams().finish(id);
+            pair.run_for(10_000 * MS);
+            used.push(pair.client.connection.paths.active.remote_cid.id);
+        }
+        assert_eq!(pair.client.closed(), None);
+        assert_eq!(pair.server().closed(), None);
+        assert!(pair.server().received.iter().all(|(_, data, end)| data.len() == 5_000 && *end));
+        used.dedup();
+        assert_eq!(used.len(), 10, "each rotation came to its end, losing {percent} %");
     }
 }
 
