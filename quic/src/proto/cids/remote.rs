@@ -74,6 +74,12 @@ impl RemoteCids {
         Some(*cid)
     }
 
+    /// How many IDs no path has used.
+    #[cfg(test)]
+    pub fn unused(&self) -> usize {
+        self.active.iter().filter(|(_, used)| !used).count()
+    }
+
     /// No path uses this ID any more, so the peer can forget it (RFC 9000 §5.1.2).
     pub fn give_up(&mut self, sequence: u64) {
         if !self.is_empty() && self.is_active(sequence) {

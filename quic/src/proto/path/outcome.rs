@@ -18,8 +18,9 @@ const PATIENCE_PTOS: u32 = 3;
 impl Connection {
     /// A path of which nothing is known, with the initial values of RFC 9002.
     pub(super) fn new_path(&mut self, now: Instant, tuple: FourTuple, role: Role, cid: RemoteCid) -> Path {
-        let cc = self.new_path_cc(now);
+        let mut cc = self.new_path_cc(now);
         let mtu = self.new_mtu(&tuple);
+        cc.set_max_datagram_size(mtu.current());
         let spin = SpinBit::new(self.config.spin_bit, &mut self.rng);
         Path::new(tuple, role, false, cc, mtu, cid, spin)
     }

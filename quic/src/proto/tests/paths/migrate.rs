@@ -270,3 +270,62 @@ fn empty_ids_of_the_client_do_not_hinder_it() {
     assert_eq!(world.connection(Side::Server).path().remote, host(9));
     world.assert_open();
 }
+
+/// NATs that rebind, clients that move, sockets that are replaced, packets that are lost or late: in the end all has
+/// arrived, and both ends mean the same path.
+#[test]
+fn any_order_of_moves_loses_nothing() {
+    for seed in 0..40 {
+        let mut world = World::connected(Setup { seed, ..Setup::default() });
+        let mut rng = crate::packet::Rng::from_u64(seed);
+        let mut fate = rng.fork();
+        world.tap = Box::new(move |flying| {
+            flying.at += fate.below(8) as u32 * MS;
+            fate.below(20) != 0
+        });
+        let mut sent = Vec::new();
+        for n in 0..25u8 {
+            let socket = rng.below(4) as u16;
+            let address = if rng.below(2) == 0 { port(20_000 + u16::from(n)) } else { host(100 + n) };
+            let now = world.pair.now;
+            match rng.below(4) {
+                0 => drop(world.nat.insert(socket, address)),
+                1 => {
+                    // The server may have left no ID; then it stays.
+                    let _ = world.connection(Side::Client).migrate(now, local(socket));
+                }
+                2 => {
+                    let client = world.connection(Side::Client);
+                    if client.remote_cids.unused() > 0 {
+                        let socket = client.path().socket.0;
+                        client.on_rebound(now);
+                        world.nat.insert(socket, address);
+                    }
+                }
+                _ => {}
+            }
+            for side in [Side::Client, Side::Server] {
+                let len = rng.below(20_000) as usize;
+                sent.push((side.peer(), world.send(side, len), len));
+            }
+            world.run_for(rng.below(400) as u32 * MS);
+        }
+        for side in [Side::Client, Side::Server] {
+            sent.push((side.peer(), world.send(side, 1_000), 1_000));
+        }
+        world.run_for(25_000 * MS);
+        world.assert_open();
+        for (at, id, len) in sent {
+            world.assert_received(at, id, len);
+        }
+        let client = world.connection(Side::Client).path();
+        let seen = world.connection(Side::Server).path();
+        assert_eq!(seen.remote, world.nat[&client.socket.0], "seed {seed}");
+        for side in [Side::Client, Side::Server] {
+            let connection = world.connection(side);
+            assert_eq!(connection.stats().bytes_in_flight, 0, "seed {seed}");
+            assert!(connection.paths.active.validated && connection.paths.active.validation.is_none());
+        }
+        world.assert_unlinkable(Side::Client, |_| false);
+    }
+}

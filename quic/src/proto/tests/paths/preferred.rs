@@ -226,3 +226,47 @@ fn migration_that_is_disabled_is_allowed_at_the_preferred_address() {
     assert_eq!(world.connection(Side::Server).path(), tuple(1, host(1)));
     world.assert_open();
 }
+
+/// The socket is replaced while the preferred address is looked at: that begins anew, under other IDs.
+#[test]
+fn a_replaced_socket_looks_again() {
+    let mut world = World::new(setup());
+    world.tap = Box::new(|flying| flying.leaves.remote != preferred());
+    world.run_for(100 * MS);
+    assert!(world.sent(Side::Client).any(|flying| flying.leaves.remote == preferred()));
+    let used = world.connection(Side::Client).paths.iter().map(|path| path.remote_cid.id).collect::<Vec<_>>();
+    world.log.clear();
+    world.tap = Box::new(|_| true);
+    world.nat.insert(0, host(7));
+    let now = world.pair.now;
+    world.connection(Side::Client).on_rebound(now);
+    world.run_for(2_000 * MS);
+    assert_eq!(world.connection(Side::Client).path(), tuple(0, preferred()));
+    assert_eq!(world.connection(Side::Server).path(), tuple(1, host(7)));
+    let cids = world.sent(Side::Client).filter_map(|flying| flying.seen.as_ref()).map(|seen| seen.dcid);
+    assert!(cids.into_iter().all(|cid| !used.contains(&cid)));
+    let id = world.send(Side::Server, 50_000);
+    world.run_for(1_000 * MS);
+    world.assert_received(Side::Client, id, 50_000);
+    world.assert_open();
+}
+
+/// A server without a preferred address may have several all the same; its client need not know why it moved.
+#[test]
+fn another_address_of_the_server_is_validated_before_it_is_used() {
+    let mut world = World::connected(Setup::default());
+    world.tap = Box::new(|flying| {
+        if flying.from == crate::packet::Side::Client {
+            flying.arrives.socket = crate::packet::SocketId(1);
+        }
+        true
+    });
+    world.send(Side::Client, 1_000);
+    world.run_for(15 * MS);
+    assert_eq!(world.connection(Side::Server).path(), tuple(0, client()), "not yet");
+    // The client does not know the server there, and drops what comes from it.
+    world.run_for(7_000 * MS);
+    assert!(world.path_events(Side::Server).is_empty());
+    assert!(world.sent(Side::Server).all(|flying| flying.leaves.socket.0 == 0 || flying.probes()));
+    world.assert_open();
+}
