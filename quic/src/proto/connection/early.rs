@@ -127,6 +127,11 @@ impl Connection {
         }
     }
 
+    /// What was remembered has done its service.
+    pub(super) fn forget_remembered(&mut self) {
+        self.handshake.early.remembered = None;
+    }
+
     /// Holds an acknowledgment against what the server said of early data.
     ///
     /// # Errors

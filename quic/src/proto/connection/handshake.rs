@@ -351,6 +351,7 @@ impl Connection {
         let limit = params.active_connection_id_limit;
         self.streams.set_peer_limits(PeerLimits::from(params));
         self.handshake.complete = true;
+        self.forget_remembered();
         self.local_cids.set_peer_limit(limit, &mut self.rng, &mut self.outbox.routes);
         self.outbox.events.push_back(Event::Connected);
         self.parked.keys_changed();

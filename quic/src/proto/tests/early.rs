@@ -161,7 +161,7 @@ impl SessionStore for Embellished {
     }
 }
 
-fn remembering(change: fn(&mut TransportParameters)) -> Tls {
+pub fn remembering(change: fn(&mut TransportParameters)) -> Tls {
     let mut tls = Tls::new(&Setup::default());
     tls.server_sessions.early_data = Some(EarlyDataPolicy::new());
     tls.client_sessions.store = Some(Arc::new(Embellished(Mutex::default(), change)));

@@ -1,9 +1,10 @@
 //! What is forbidden in and about 0-RTT.
 
 use super::*;
+use crate::crypto::tls::EarlyData;
 use crate::packet::{Dir, StreamId};
 use crate::proto::Event;
-use crate::proto::tests::early::{acquainted, early};
+use crate::proto::tests::early::{acquainted, early, remembering};
 use crate::wire::frame::{Crypto, MaxData, NewToken, PathResponse, RetireConnectionId, Stream};
 
 /// A server that takes early data, and a hostile client that has sent none yet.
@@ -68,6 +69,42 @@ fn a_server_cannot_acknowledge_what_it_did_not_take() {
         hostile.send(Level::OneRtt, &[ack(&[acknowledged])]);
         hostile.assert_closed(Code::PROTOCOL_VIOLATION, Some(0x02));
     }
+}
+
+/// The server's parameters arrive before the end of its flight: early data makes no use of them.
+// covers: R9000-7.4.1-09
+#[test]
+fn new_limits_are_not_for_early_data() {
+    let tls = remembering(|params| params.initial_max_data = 2_000);
+    let mut pair = early(Setup::default(), &tls, 9_000);
+    pair.run_for(15 * MS);
+    let crypto = pair.server().connection.handshake.crypto(SpaceId::Handshake);
+    crypto.repeat();
+    let (offset, flight) = crypto.next().map(|(offset, bytes)| (offset, bytes.to_vec())).unwrap();
+    let mut hello = pair.client.inbox.pop_front().unwrap().1;
+    hello.truncate(header::parse_greased(&hello, 8).unwrap().len);
+    let mut hostile = Hostile::over(pair, Side::Client);
+    hostile.deliver(hello);
+    let sent = hostile.victim().connection.stats().early_packets_sent;
+
+    let extensions = 4 + usize::from(u16::from_be_bytes([flight[2], flight[3]]));
+    assert_eq!((offset, flight[0]), (0, 8), "EncryptedExtensions");
+    let piece = |from: usize, to: usize| -> Frame {
+        Crypto { offset: from as u64, data: Bytes::copy_from_slice(&flight[from..to]) }.into()
+    };
+    hostile.send(Level::Handshake, &[piece(0, extensions)]);
+    let connection = &hostile.victim().connection;
+    assert!(connection.early_data() == EarlyData::Accepted && !connection.is_handshake_complete());
+    assert_eq!(connection.stats().early_packets_sent, sent, "no more than was remembered");
+    hostile.send(Level::Handshake, &[piece(extensions, flight.len())]);
+    let connection = &hostile.victim().connection;
+    assert!(connection.is_handshake_complete());
+    assert_eq!(connection.stats().early_packets_sent, sent);
+    let late = hostile.frames().into_iter().map(|frame| match frame {
+        Frame::Stream(stream) => stream.data.len(),
+        _ => 0,
+    });
+    assert_eq!(late.sum::<usize>(), 7_000, "the rest is for 1-RTT packets");
 }
 
 // covers: R9001-5.6-05
