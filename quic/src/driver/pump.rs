@@ -15,7 +15,7 @@ use super::shared::send_pool;
 use super::shared::stream::{self, Stream};
 use super::transmit::Sent;
 use crate::error::ConnectionError;
-use crate::packet::{Dir, StreamId};
+use crate::packet::{Dir, StreamId, Version};
 use crate::proto::streams::{RecvChunk, StreamEvent};
 use crate::proto::{Event, Output, RouteChange};
 use crate::wire::VarInt;
@@ -433,6 +433,7 @@ impl ConnectionTask {
             path: self.connection.path(),
             rtt: stats.rtt,
             idle_timeout: self.connection.idle_timeout(),
+            version: Version::from_u32(self.connection.version()).unwrap_or(Version::V1),
             stats,
         });
     }

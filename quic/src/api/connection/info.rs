@@ -11,7 +11,7 @@ use crate::api::wait::wait;
 use crate::crypto::tls::{ExportError, HandshakeData};
 use crate::driver::shared::connection::Export;
 use crate::error::{ConnectionError, KeyUpdateError};
-use crate::packet::{Dir, Side};
+use crate::packet::{Dir, Side, Version};
 pub use crate::proto::ConnectionStats;
 
 impl Connection {
@@ -25,6 +25,12 @@ impl Connection {
     #[must_use]
     pub fn stable_id(&self) -> u64 {
         self.shared.stable_id
+    }
+
+    /// The version of QUIC in use. During the handshake it may still change (RFC 9368 §2.3).
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.shared.snapshot().version
     }
 
     /// The smoothed round-trip time.

@@ -22,7 +22,7 @@ use crate::driver::inbox::Inbox;
 use crate::driver::lock;
 use crate::error::{ConnectionError, KeyUpdateError, MigrateError};
 use crate::net::SocketSource;
-use crate::packet::{Dir, FourTuple, Side, StreamId};
+use crate::packet::{Dir, FourTuple, Side, StreamId, Version};
 use crate::wire::VarInt;
 
 /// What a connection's handles and its task share.
@@ -147,6 +147,8 @@ pub struct Snapshot {
     pub rtt: Duration,
     /// The negotiated idle timeout.
     pub idle_timeout: Option<Duration>,
+    /// The version in use.
+    pub version: Version,
     /// Counters.
     pub stats: crate::proto::ConnectionStats,
 }
@@ -155,7 +157,13 @@ impl Connection {
     /// A new connection, held by nobody.
     pub fn new(side: Side, inbox: Arc<Inbox>, config: &TransportConfig, path: FourTuple) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let snapshot = Snapshot { path, rtt: config.initial_rtt, idle_timeout: None, stats: <_>::default() };
+        let snapshot = Snapshot {
+            path,
+            rtt: config.initial_rtt,
+            idle_timeout: None,
+            version: Version::V1,
+            stats: <_>::default(),
+        };
         Arc::new(Self {
             side,
             stable_id: NEXT.fetch_add(1, Ordering::Relaxed),

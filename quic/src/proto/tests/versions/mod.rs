@@ -1,6 +1,7 @@
 //! Versions, and how two ends come to use one of them (RFC 9368, RFC 9369).
 
 mod compatible;
+mod early;
 mod incompatible;
 
 use std::sync::{Arc, Mutex};
