@@ -91,7 +91,7 @@ fn transfercorruption() {
 
 #[test]
 fn blackhole() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let outage = Node::Blackouts { on: SECOND * 5, off: SECOND * 2 };
         let report = download(seed, 10 * MIB, ms(15), both(&[outage])).run();
         assert!(report.time < SECOND * 20, "{:?}", report.time);
@@ -177,14 +177,14 @@ fn a_narrow_path_is_measured() {
 /// The path narrows for some time, again and again, and each time it is noticed.
 #[test]
 fn a_path_that_changes_its_mind() {
-    let times = [5..10, 40..45, 90..95].map(|times| SECOND * times.start..SECOND * times.end);
+    let times = [5..10, 25..30].map(|times| SECOND * times.start..SECOND * times.end);
     let faults = times.map(|times| Node::Narrow { times, mtu: 1280 });
-    let mut scenario = download(1, 40 * MIB, ms(15), both(&faults));
+    let mut scenario = download(1, 14 * MIB, ms(15), both(&faults));
     scenario.links.iter_mut().for_each(|nodes| nodes.retain(|node| !matches!(node, Node::Bottleneck { .. })));
     scenario.links.iter_mut().for_each(|nodes| nodes.insert(0, Node::megabits(3, 40)));
     let report = scenario.run();
-    assert!((2..=3).contains(&report.server.mtu_black_holes), "{report:?}");
-    assert!(report.time < SECOND * 140, "{:?}", report.time);
+    assert_eq!(report.server.mtu_black_holes, 2, "{report:?}");
+    assert!(report.time < SECOND * 60, "{:?}", report.time);
 }
 
 /// A NAT that changes its mind after one second and then every five: the port, or the whole address.
@@ -205,7 +205,7 @@ fn new_address(n: u16) -> SocketAddr {
 
 #[test]
 fn rebind_port() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let report = rebinding(seed, new_port, both(&[])).run();
         assert_eq!(report.seen, new_port(2));
         // The way is the same: what was known of it is kept.
@@ -216,7 +216,7 @@ fn rebind_port() {
 
 #[test]
 fn rebind_addr() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let report = rebinding(seed, new_address, both(&[])).run();
         assert!(report.seen == new_address(2) || report.seen == new_address(3));
         assert!(report.time < SECOND * 12, "{:?}", report.time);
