@@ -312,3 +312,70 @@ async fn we_follow_quinns_key_updates() {
     in_time(client.wait_idle()).await;
     in_time(serve).await.unwrap();
 }
+
+/// quinn's server follows our client to another address of this host, with all that is under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn quinn_follows_our_client_to_another_address() {
+    let identity = identity();
+    let server = quinn_server(&identity);
+    let addr = server.local_addr().unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let serve = tokio::spawn(async move {
+        let connection = server.accept().await.unwrap().await.unwrap();
+        tell.send(connection.clone()).unwrap();
+        quinn_echo(connection).await;
+        server.wait_idle().await;
+    });
+    let client = gannet_client(&identity, EndpointConfig::default());
+    let connection = in_time(client.connect(addr, "localhost").unwrap()).await.unwrap();
+    in_time(connection.handshake_confirmed()).await.unwrap();
+    let theirs = in_time(told).await.unwrap();
+    let body = pattern(SIZE);
+    for _ in 0..2 {
+        let socket = std::net::UdpSocket::bind(localhost()).unwrap();
+        let moved = socket.local_addr().unwrap();
+        let (migrated, ()) = in_time(async {
+            tokio::join!(connection.migrate(socket), exchange_as_gannet(&connection, &body))
+        })
+        .await;
+        migrated.unwrap();
+        in_time(exchange_as_gannet(&connection, &body)).await;
+        assert_eq!(theirs.remote_address(), moved);
+    }
+    drop(theirs);
+    connection.close(0_u8.into(), b"");
+    in_time(client.wait_idle()).await;
+    in_time(serve).await.unwrap();
+}
+
+/// Our server follows quinn's client, whose socket is replaced in the middle of a transfer.
+#[tokio::test(flavor = "multi_thread")]
+async fn we_follow_quinns_client_to_another_address() {
+    let identity = identity();
+    let server = gannet_server(&identity, RetryPolicy::Never);
+    let addr = server.local_addr().unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let serve = tokio::spawn(async move {
+        let connection = server.accept().await.unwrap().accept().await.unwrap();
+        tell.send(connection.clone()).unwrap();
+        gannet_echo(connection).await;
+        server.wait_idle().await;
+    });
+    let client = quinn_client(&identity);
+    let connection = in_time(client.connect(addr, "localhost").unwrap()).await.unwrap();
+    let ours = in_time(told).await.unwrap();
+    let body = pattern(SIZE);
+    in_time(exchange_as_quinn(&connection, &pattern(1_000))).await;
+    for _ in 0..3 {
+        let socket = std::net::UdpSocket::bind(localhost()).unwrap();
+        let moved = socket.local_addr().unwrap();
+        let rebind = async { client.rebind(socket).unwrap() };
+        in_time(async { tokio::join!(rebind, exchange_as_quinn(&connection, &body)) }).await;
+        in_time(exchange_as_quinn(&connection, &body)).await;
+        assert_eq!(ours.remote_address(), moved);
+    }
+    drop(ours);
+    connection.close(0_u8.into(), b"");
+    in_time(client.wait_idle()).await;
+    in_time(serve).await.unwrap();
+}
