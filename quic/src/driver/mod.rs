@@ -38,6 +38,7 @@
 //! | sockets | `shared::sockets` | which socket an identifier stands for | a copy of the list of sockets |
 //! | allowance | `allowance` | how many stateless answers may leave | arithmetic |
 //! | routes | `routes` | who gets which datagrams, per shard | one hash operation |
+//! | recent IDs | `unique_ids` | connection IDs that may not be routed yet | a scan of 64 |
 //! | token log and store, nonces of QUIC-LB | `config` | used tokens, tokens of servers, the next nonce | arithmetic, one hash operation |
 //! | TX pool | `tx_pool` | free batches | a push or a pop |
 //!

@@ -120,7 +120,7 @@ impl Endpoint {
         let reset_key = config.reset_key.as_ref().map_or_else(|| rng.array(), |key| key.0);
         let token_key = config.token_key.as_ref().map_or_else(|| rng.array(), |key| key.0);
         let routes = Arc::new(Routes::default());
-        let ids = UniqueIds { generator: config.connection_ids.clone(), routes: routes.clone() };
+        let ids = UniqueIds::new(config.connection_ids.clone(), routes.clone());
         Self {
             core: proto::EndpointShared {
                 connection_ids: Arc::new(ids),
