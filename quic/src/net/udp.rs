@@ -445,11 +445,16 @@ mod tests {
         assert!(!is_transient(&io::Error::from_raw_os_error(EINVAL as i32)));
     }
 
+    /// Addresses that nothing else uses: the kernel itself believes the message, and tells others for ten minutes.
+    #[cfg(target_os = "linux")]
+    const FOOLED: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 53, 76, 1), Ipv4Addr::new(127, 53, 76, 2)];
+
     /// An ICMP message that says that a datagram from one address to another was too long for a router.
     #[cfg(target_os = "linux")]
     fn too_big(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
         let mut message = vec![3, 4, 0, 0, 0, 0, 0x02, 0x40];
-        message.extend([0x45, 0, 0x05, 0xc8, 0, 1, 0x40, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]);
+        message.extend([0x45, 0, 0x05, 0xc8, 0, 1, 0x40, 0, 64, 17, 0, 0]);
+        message.extend([FOOLED[0].octets(), FOOLED[1].octets()].concat());
         message.extend([from.port().to_be_bytes(), to.port().to_be_bytes(), [0x05, 0xb4], [0, 0]].concat());
         let words = message.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
         let sum: u32 = words.sum();
@@ -466,15 +471,13 @@ mod tests {
         let icmp = (socket2::Type::from(3), Some(socket2::Protocol::ICMPV4));
         // Only root may; the kernel is the same for others.
         let Ok(forger) = socket2::Socket::new(socket2::Domain::IPV4, icmp.0, icmp.1) else { return };
-        let (a, b) = (socket(Ipv4Addr::LOCALHOST).await, socket(Ipv4Addr::LOCALHOST).await);
+        let (a, b) = (socket(FOOLED[0]).await, socket(FOOLED[1]).await);
         let (ours, remote) = (a.local_addr().unwrap(), b.local_addr().unwrap());
         let contents = vec![7; 1400];
         let transmit =
             Transmit { remote, local_ip: None, ecn: None, contents: &contents, segment_size: contents.len() };
         for _ in 0..20 {
-            forger
-                .send_to(&too_big(ours, remote), &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-                .unwrap();
+            forger.send_to(&too_big(ours, remote), &SocketAddr::from((FOOLED[0], 0)).into()).unwrap();
             a.try_send(&transmit).unwrap();
         }
         let received = receive(&b, 20).await;
