@@ -35,6 +35,7 @@ class Case:
     path: str
     post: bool = False
     requests: int = 1
+    early: bool = False
     clients: tuple = (OURS, "aioquic", "curl", "ngtcp2")
     servers: tuple = (OURS, "aioquic", "caddy", "ngtcp2")
 
@@ -43,6 +44,7 @@ CASES = (
     Case("GET", "/large"),
     Case("POST /echo", "/echo", post=True, clients=(OURS, "aioquic", "curl"), servers=(OURS, "aioquic")),
     Case("GET x1000, 64 at a time", "/small", requests=1000, clients=(OURS, "aioquic")),
+    Case("GET with 0-RTT", "/large", early=True, clients=(OURS,), servers=(OURS, "caddy", "ngtcp2")),
 )
 
 
@@ -92,7 +94,8 @@ class Lab:
         many = ["--repeat", case.requests, "--concurrency", 64] if case.requests > 1 else []
         if name == OURS:
             post = ["-X", "POST", "-d", f"@{body}"] if body else []
-            return [self.bin / "fetch", "--ca", self.ca, *many, *post, "-o", out, url]
+            early = ["--0rtt"] if case.early else []
+            return [self.bin / "fetch", "--ca", self.ca, *many, *early, *post, "-o", out, url]
         if name == "ngtcp2":
             return ["gtlsclient", "-q", "--exit-on-all-streams-close", f"--download={out.parent}", "127.0.0.1", port, url]
         script = {"aioquic": "aioquic_client.py", "curl": "curl_client.py"}[name]
@@ -169,6 +172,8 @@ def run_case(lab, case, client, port):
     said = "\n".join(f"    | {line[:300]}" for line in done.stdout.splitlines()[-15:])
     if done.returncode != 0:
         return f"the client ended with {done.returncode}:\n{said}"
+    if case.early and "took" not in done.stdout:
+        return f"the server took no early data:\n{said}"
     want = (lab.root / ("large" if case.post else case.path[1:])).read_bytes()
     got = out.read_bytes() if out.exists() else b""
     if got != want:
