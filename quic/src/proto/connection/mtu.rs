@@ -27,7 +27,7 @@ impl Connection {
         let mut config = TransportConfig::clone(&self.config);
         config.mtu_upper_bound = None;
         self.config = Arc::new(config);
-        self.paths.active.mtu.forbid_probes();
+        self.paths.iter_mut().for_each(|path| path.mtu.forbid_probes());
     }
 
     /// The system refused to send a datagram of `size` bytes on `path`, as if it were too large for the network

@@ -52,8 +52,11 @@ impl Connection {
         if stuck { self.idle.half_time() } else { None }
     }
 
+    /// When a PING breaks the silence. Where one is under way already, the probe timeout sees to what follows it.
     fn keep_alive_at(&self) -> Option<Instant> {
-        if self.handshake.is_complete() && !self.pending.ping { self.idle.keep_alive_at() } else { None }
+        let under_way =
+            self.pending.ping || self.spaces[SpaceId::Data.index()].sent.has_ack_eliciting_in_flight();
+        if self.handshake.is_complete() && !under_way { self.idle.keep_alive_at() } else { None }
     }
 
     /// What loss detection needs to know of the rest of the connection.

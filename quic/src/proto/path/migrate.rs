@@ -102,7 +102,8 @@ impl Connection {
     }
 
     fn preferred_remote(&self, like: SocketAddr) -> Option<SocketAddr> {
-        if !self.side.is_client() || !self.config.use_preferred_address {
+        // Without IDs of our own only the address of the handshake leads to us.
+        if !self.side.is_client() || !self.config.use_preferred_address || self.local_cids.cid_len() == 0 {
             return None;
         }
         let remote = self.handshake.preferred_address(like)?;

@@ -38,6 +38,10 @@ const AMPLIFICATION_FACTOR: u64 = 3;
 /// Less than this is not worth a packet with a short header, bytes.
 const MIN_SHORT_PACKET: u64 = 64;
 
+/// What always holds the largest header, the first range of an acknowledgment with ECN counts, and a tag: with less a due
+/// acknowledgment might not fit.
+const MIN_DATA_PACKET: u64 = 128;
+
 /// Challenges that a budget is kept for, bytes: two follow the first before the path is given up.
 const KEPT_FOR_CHALLENGES: u64 = 3 * MIN_SHORT_PACKET;
 
@@ -145,7 +149,7 @@ impl Path {
     /// True while too little may be sent for a packet (RFC 9000 §8.1). Initials fill a datagram, so less than one is
     /// not worth it in a handshake.
     pub fn is_data_limited(&self, handshake: bool) -> bool {
-        let least = if handshake { MIN_DATAGRAM_SIZE as u64 } else { MIN_SHORT_PACKET };
+        let least = if handshake { MIN_DATAGRAM_SIZE as u64 } else { MIN_DATA_PACKET };
         self.data_budget() < least
     }
 

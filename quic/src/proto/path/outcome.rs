@@ -164,6 +164,10 @@ impl Connection {
             return self.vanish(now, ConnectionError::local(error));
         };
         let mut failed = self.activate(now, index);
+        if !self.paths.active.shares_local(&failed.tuple) {
+            // Back from the preferred address: the peer is welcome at the other one again.
+            self.paths.has_moved = false;
+        }
         self.paths.active.inherit(&mut failed);
         self.discard_path(&failed);
         self.forget_used();

@@ -127,6 +127,11 @@ impl Paths {
         Some(self.position(Role::Probed).unwrap_or(0))
     }
 
+    /// The oldest path that only the peer's probes made, and whose validation is over.
+    pub fn unused_probe(&self) -> Option<usize> {
+        self.others.iter().position(|path| path.role == Role::Probed && path.validation.is_none())
+    }
+
     /// Takes a path out.
     pub fn remove(&mut self, index: usize) -> Option<Path> {
         (index < self.others.len()).then(|| self.others.remove(index))

@@ -50,7 +50,13 @@ impl Connection {
             self.remote_cids.take_unused().or(same)
         };
         // Without an unused ID nothing can be sent there until the peer issues one.
-        let Some(cid) = cid else { return };
+        let Some(cid) = cid else {
+            // One that the peer probed long ago, and that nobody uses, gives its ID back: then the peer has another for us.
+            if let Some(unused) = self.paths.unused_probe() {
+                self.lose_path(unused);
+            }
+            return;
+        };
         if let Some(surplus) = self.paths.surplus() {
             self.lose_path(surplus);
         }

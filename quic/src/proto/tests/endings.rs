@@ -131,6 +131,20 @@ fn silence_ends_the_connection_and_keep_alive_prevents_it() {
     assert_eq!(pair.server().closed(), None);
 }
 
+#[test]
+fn keep_alive_to_nobody_is_sparse() {
+    let client = TransportConfig::builder().keep_alive_interval(Some(500 * MS)).build().unwrap();
+    let mut pair = Pair::new(Setup { client, ..Setup::default() });
+    pair.run_for(300 * MS);
+    let before = pair.client.connection.frames_sent().of(0x01);
+    pair.to_server = Box::new(|_, _| false);
+    pair.to_client = Box::new(|_, _| false);
+    pair.run_for(20_000 * MS);
+    assert!(pair.client.closed().is_none());
+    let pings = pair.client.connection.frames_sent().of(0x01) - before;
+    assert!((3..30).contains(&pings), "{pings}");
+}
+
 // covers: R9000-10.3.1-03
 #[test]
 fn a_stateless_reset_ends_it_at_once() {

@@ -174,6 +174,37 @@ fn probes_from_everywhere_are_few_paths() {
     hostile.assert_open();
 }
 
+/// A peer that looks at three ways, finds them good and takes none; then it is somewhere else again.
+#[test]
+fn ways_that_were_only_probed_make_room_for_the_one_that_is_taken() {
+    let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
+    let cids = hostile.spare_dcids();
+    for n in 1..=3u8 {
+        hostile.path = elsewhere(n);
+        hostile.header.dcid = Some(cids[usize::from(n) - 1]);
+        hostile.send_padded(&[challenge(n.into())]);
+        for frame in hostile.frames() {
+            if let Frame::PathChallenge(PathChallenge { data }) = frame {
+                hostile.send_padded(&[PathResponse { data }.into()]);
+            }
+        }
+    }
+    let others = hostile.victim().connection.paths.others();
+    assert!(others.len() == 3 && others.iter().all(|path| path.validated), "{others:?}");
+    assert!(hostile.victim().connection.remote_cids.take_unused().is_none(), "all of its IDs are taken");
+    // For good, and of its own will: not under the ID of the path in use.
+    hostile.path = elsewhere(4);
+    hostile.header.dcid = Some(cids[0]);
+    hostile.send_padded(&[Frame::Ping]);
+    let retired = hostile.frames().iter().any(|frame| matches!(frame, Frame::RetireConnectionId(_)));
+    assert!(retired, "an ID goes back");
+    let id = ConnectionId::try_from(&[9; 8][..]).unwrap();
+    let new = NewConnectionId { sequence: 9, retire_prior_to: 0, id, reset_token: ResetToken([9; 16]) };
+    hostile.send_padded(&[new.into(), Frame::Ping]);
+    hostile.send_padded(&[Frame::Ping]);
+    assert_eq!(hostile.victim().connection.path(), elsewhere(4));
+}
+
 /// The advisory of s2n-quic: the peer moves and has left no ID to follow it with.
 // covers: R9000-9.5-01 R9000-9.5-02
 #[test]

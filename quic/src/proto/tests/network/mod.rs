@@ -33,8 +33,12 @@ seeds! {
 
 #[test]
 fn a_seed_replays() {
+    // But for changed headers: what they are taken for depends on the ciphertext behind them, which no seed rules.
+    let scenario = |seed| {
+        Scenario::random(seed).without(|node| matches!(node, Node::Corrupt(_) | Node::CorruptInRuns { .. }))
+    };
     for seed in [3, 4, 5] {
-        assert_eq!(Scenario::random(seed).run(), Scenario::random(seed).run());
+        assert_eq!(scenario(seed).run(), scenario(seed).run());
     }
 }
 

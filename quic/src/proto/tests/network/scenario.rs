@@ -148,6 +148,12 @@ impl Scenario {
         Duration::from_secs(30) + delay * 200 + ms(bytes / 20 + pauses)
     }
 
+    /// The same over links without some of their nodes.
+    pub(super) fn without(mut self, left_out: fn(&Node) -> bool) -> Self {
+        self.links.iter_mut().for_each(|nodes| nodes.retain(|node| !left_out(node)));
+        self
+    }
+
     /// Runs it: everything arrives, nothing is left over, the connection closes, silence follows.
     pub(super) fn run(self) -> Report {
         let _story = Story(self.seed);
