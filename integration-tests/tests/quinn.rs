@@ -1,66 +1,15 @@
 //! quinn as a peer, in both roles, over loopback.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+mod support;
 
 use gannet::config::{ClientConfig, EndpointConfig, RandomConnectionIds, RetryPolicy, ServerConfig};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use rcgen::{CertificateParams, KeyPair};
-use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use support::{ALPN, Identity, identity, in_time, localhost, quinn_client, quinn_server_config};
 
-const ALPN: &[u8] = b"test";
 const SIZE: usize = 5_000_000;
 const REQUESTS: usize = 1000;
 
-struct Identity {
-    cert: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
-    roots: RootCertStore,
-}
-
-fn identity() -> Identity {
-    let key = KeyPair::generate().unwrap();
-    let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone()).unwrap();
-    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    Identity { cert: cert.der().clone(), key, roots }
-}
-
-fn localhost() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
 fn quinn_server(identity: &Identity) -> quinn::Endpoint {
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![identity.cert.clone()], identity.key.clone_key())
-        .unwrap();
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
-    quinn::Endpoint::server(config, localhost()).unwrap()
-}
-
-fn quinn_client(identity: &Identity) -> quinn::Endpoint {
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(identity.roots.clone())
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let mut endpoint = quinn::Endpoint::client(localhost()).unwrap();
-    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(
-        QuicClientConfig::try_from(tls).unwrap(),
-    )));
-    endpoint
+    quinn::Endpoint::server(quinn_server_config(identity, false), localhost()).unwrap()
 }
 
 fn gannet_server(identity: &Identity, retry: RetryPolicy) -> gannet::Endpoint {
@@ -76,10 +25,6 @@ fn gannet_client(identity: &Identity, config: EndpointConfig) -> gannet::Endpoin
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8 ^ (i >> 12) as u8).collect()
-}
-
-async fn in_time<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it takes too long")
 }
 
 /// Echoes every stream until the connection ends.
