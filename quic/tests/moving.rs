@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Pair, configs, in_time, localhost, pattern};
 use gannet::config::{EndpointConfig, PreferredAddress, RandomConnectionIds, TransportConfig};
-use gannet::error::MigrateError;
+use gannet::error::{ConnectError, MigrateError};
 use gannet::{Connection, Endpoint};
 
 const HALF: usize = 2_500_000;
@@ -157,6 +157,33 @@ async fn the_last_of_two_moves_counts() {
     assert_eq!((first, second), (Err(MigrateError::Superseded), Ok(())));
     moved_to(&server, addr).await;
     transfer(&client, &server, async {}).await;
+}
+
+/// The socket goes with the connection, so no other may begin there: it would fall silent.
+#[tokio::test]
+async fn nothing_else_begins_on_the_socket_of_one_connection() {
+    let (client_config, server_config) = configs(TransportConfig::default());
+    let Ok(server) = Endpoint::server(server_config.clone(), "[::1]:0".parse().unwrap()) else { return };
+    let server_v6 = server.local_addr().unwrap();
+    let pair = Pair::with(TransportConfig::default());
+    let (client, _server) = confirmed(&pair).await;
+    let socket = UdpSocket::bind("[::]:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    in_time(client.migrate(socket)).await.unwrap();
+    let outcome = pair.client.connect(server_v6, "localhost").map(drop);
+    assert_eq!(outcome, Err(ConnectError::InvalidRemoteAddress(server_v6)));
+
+    // Its endpoint is a server as well, but not there.
+    pair.client.set_server_config(server_config).unwrap();
+    let other = Endpoint::client(localhost()).unwrap();
+    other.set_client_config(client_config);
+    let _connecting = other.connect((Ipv4Addr::LOCALHOST, port).into(), "localhost").unwrap();
+    in_time(async {
+        while pair.client.stats().unknown == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 // covers: R9000-9.6.1-01 R9000-9.6.1-02 R9000-9.6.2-05

@@ -141,8 +141,9 @@ impl Endpoint {
 
     /// Binds one more socket, and returns its address. Connections are accepted there as well, and answered from there.
     ///
-    /// [`Endpoint::connect`] takes the first socket that speaks the family of the server's address; so an endpoint may
-    /// have one for IPv4 and one for IPv6. The socket stays as long as the endpoint.
+    /// [`Endpoint::connect`] takes the first socket that speaks the family of the server's address, those aside that
+    /// connections have moved to; so an endpoint may have one for IPv4 and one for IPv6. The socket stays as long as the
+    /// endpoint.
     ///
     /// # Errors
     /// If the system has no such address, it is in use, or the endpoint has 65,536 sockets.

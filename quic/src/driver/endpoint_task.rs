@@ -71,7 +71,7 @@ enum Role {
     Main,
     /// One more. The signal says that it is no longer in the table, or not used; in the latter case it still receives until
     /// then.
-    Further(Arc<Signal>, Option<Instant>),
+    Further { signal: Arc<Signal>, lent: bool, until: Option<Instant> },
     /// Another has taken its place; what was under way is received until then.
     Leaving(Instant),
 }
@@ -84,7 +84,8 @@ impl EndpointTask {
 
     /// Serves one more socket.
     pub fn further(endpoint: Arc<Endpoint>, added: Added, socket: Arc<dyn Socket>) -> Self {
-        Self::new(endpoint, Role::Further(added.signal, None), added.id, socket)
+        let Added { id, signal, lent } = added;
+        Self::new(endpoint, Role::Further { signal, lent, until: None }, id, socket)
     }
 
     fn new(endpoint: Arc<Endpoint>, role: Role, id: SocketId, socket: Arc<dyn Socket>) -> Self {
@@ -108,7 +109,7 @@ impl EndpointTask {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.role {
             Role::Main => self.endpoint.signal.clear(cx.waker()),
-            Role::Further(signal, _) => signal.clear(cx.waker()),
+            Role::Further { signal, .. } => signal.clear(cx.waker()),
             Role::Leaving(_) => {}
         }
         if self.generation != self.endpoint.sockets.generation() && self.look_for_changes().is_break() {
@@ -143,12 +144,12 @@ impl EndpointTask {
         }
         let next = match &self.role {
             Role::Main => self.endpoint.routes.expire(now),
-            Role::Further(_, until) => *until,
+            Role::Further { until, .. } => *until,
             Role::Leaving(until) => Some(*until),
         };
         let done = match &self.role {
             Role::Main => self.endpoint.is_done(),
-            Role::Further(..) | Role::Leaving(_) => next.is_some_and(|until| until <= now),
+            Role::Further { .. } | Role::Leaving(_) => next.is_some_and(|until| until <= now),
         };
         if done {
             return Poll::Ready(());
@@ -166,7 +167,7 @@ impl EndpointTask {
             return ControlFlow::Continue(());
         }
         let Some(socket) = self.endpoint.sockets.get(self.id) else { return ControlFlow::Break(()) };
-        if let Role::Further(_, until) = &mut self.role
+        if let Role::Further { until, .. } = &mut self.role
             && self.endpoint.sockets.is_left(self.id)
         {
             until.get_or_insert_with(|| super::now() + LEAVING);
@@ -234,7 +235,7 @@ impl EndpointTask {
                 }
             }
             Class::UnsupportedVersion { dcid, scid, .. } => {
-                if let Some(config) = self.endpoint.server() {
+                if let Some(config) = self.server() {
                     self.offer_versions(&burst, &config.versions, dcid, scid);
                 }
             }
@@ -294,9 +295,17 @@ impl EndpointTask {
         }
     }
 
+    /// How connections are accepted here: not at all on a socket that goes with the connection it is lent to.
+    fn server(&self) -> Option<Arc<ServerConfig>> {
+        match self.role {
+            Role::Further { lent: true, .. } => None,
+            _ => self.endpoint.server(),
+        }
+    }
+
     /// A client that nobody knows: opens its Initial, and queues it for the application.
     fn admit(&mut self, burst: &Burst) {
-        let Some(config) = self.endpoint.server() else {
+        let Some(config) = self.server() else {
             return Counters::count(&self.endpoint.counters.unknown);
         };
         if !config.transport.grease_quic_bit && !has_quic_bit(burst.buffer.as_ref()) {
@@ -376,7 +385,7 @@ impl Drop for EndpointTask {
     fn drop(&mut self) {
         match self.role {
             Role::Main => self.endpoint.on_task_lost(),
-            Role::Further(..) => self.endpoint.sockets.remove(self.id),
+            Role::Further { .. } => self.endpoint.sockets.remove(self.id),
             Role::Leaving(_) => {}
         }
     }

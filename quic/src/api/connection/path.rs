@@ -31,7 +31,8 @@ impl Connection {
     ///
     /// The way from there to the server is tried first (RFC 9000 §9.2), while the connection goes on as it was. It moves
     /// when the server has answered, and this resolves; if the server does not, it stays where it was. The socket it
-    /// has left is closed a second later, unless it is the endpoint's own.
+    /// has left is closed a second later, unless it is the endpoint's own. No other connection begins on the new socket:
+    /// none is opened over it, and none accepted.
     ///
     /// To change the socket of all connections of an endpoint at once, because the old one is of no use any more, call
     /// [`Endpoint::rebind`](crate::Endpoint::rebind).

@@ -37,6 +37,8 @@ pub struct Added {
     pub id: SocketId,
     /// Tells the task that receives from it that it is no longer in the table.
     pub signal: Arc<Signal>,
+    /// It goes with the connections that use it; no other may begin there.
+    pub lent: bool,
 }
 
 impl Sockets {
@@ -88,7 +90,7 @@ impl Sockets {
             None => table.push(entry),
         }
         self.generation.fetch_add(1, Ordering::Release);
-        Ok(Added { id: SocketId(id), signal })
+        Ok(Added { id: SocketId(id), signal, lent: !stays })
     }
 
     /// Puts another socket in the place of the main one.
@@ -157,11 +159,13 @@ impl Sockets {
         table.iter().flatten().for_each(|entry| entry.signal.set());
     }
 
-    /// The socket to reach an address over: the first that speaks its family.
+    /// The socket to open a connection over: the first that stays and speaks the family of the server's address. What is
+    /// lent to another connection goes with that.
     pub fn towards(&self, remote: SocketAddr) -> Option<SocketId> {
         let sockets: Vec<_> = {
             let table = lock(&self.table);
-            table.iter().map(|entry| entry.as_ref().map(|entry| entry.socket.clone())).collect()
+            let stays = |entry: &&Entry| entry.users.is_none();
+            table.iter().map(|entry| entry.as_ref().filter(stays).map(|entry| entry.socket.clone())).collect()
         };
         let rank = |socket: &dyn Socket| match (socket.local_addr(), remote) {
             (Ok(SocketAddr::V4(_)), SocketAddr::V6(_)) => None,
@@ -255,6 +259,18 @@ mod tests {
             assert_eq!(sockets.towards(v4), to_v4.map(SocketId), "{addrs:?}");
             assert_eq!(sockets.towards(v6), to_v6.map(SocketId), "{addrs:?}");
         }
+    }
+
+    #[test]
+    fn no_connection_is_opened_over_a_socket_that_goes_with_another() {
+        let sockets = Arc::new(sockets(&["0.0.0.0:1"]));
+        let lent = sockets.add(Arc::new(At("[::]:2")), false).unwrap();
+        let _held = sockets.hold(lent.id);
+        let v6 = "[2001:db8::9]:443".parse().unwrap();
+        assert_eq!(sockets.towards(v6), None);
+        let stays = sockets.add(Arc::new(At("[::]:3")), true).unwrap();
+        assert_eq!(sockets.towards(v6), Some(stays.id));
+        assert!(lent.lent && !stays.lent);
     }
 
     #[test]
