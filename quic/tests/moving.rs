@@ -159,6 +159,22 @@ async fn the_last_of_two_moves_counts() {
     transfer(&client, &server, async {}).await;
 }
 
+/// Changes of the network are told on threads of the system.
+#[tokio::test]
+async fn sockets_are_changed_from_any_thread() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = confirmed(&pair).await;
+    let endpoint = pair.client.clone();
+    let outside = std::thread::spawn(move || {
+        endpoint.rebind(localhost()).unwrap();
+        endpoint.add_socket(localhost()).unwrap()
+    });
+    let added = in_time(tokio::task::spawn_blocking(|| outside.join().unwrap())).await.unwrap();
+    assert_ne!(added, pair.client.local_addr().unwrap());
+    moved_to(&server, pair.client.local_addr().unwrap()).await;
+    transfer(&client, &server, async {}).await;
+}
+
 /// The socket goes with the connection, so no other may begin there: it would fall silent.
 #[tokio::test]
 async fn nothing_else_begins_on_the_socket_of_one_connection() {

@@ -145,19 +145,28 @@ impl Endpoint {
     /// connections have moved to; so an endpoint may have one for IPv4 and one for IPv6. The socket stays as long as the
     /// endpoint.
     ///
+    /// May be called from any thread, also outside the runtime.
+    ///
     /// # Errors
     /// If the system has no such address, it is in use, or the endpoint has 65,536 sockets.
     pub fn add_socket(&self, socket: impl Into<SocketSource>) -> io::Result<SocketAddr> {
         self.shared.add_socket(socket.into())
     }
 
-    /// Puts another socket in the place of the first one. All connections over that go on over the new one, with nothing
+    /// Puts another socket in the place of the first one. The connections over that go on over the new one, with nothing
     /// lost but what the system drops; the old one is closed when what was under way has had time to arrive, after 1 s.
     ///
     /// A client does so when its network has changed. Its servers see a new address, and follow it once they have
     /// checked it (RFC 9000 §9); connections whose handshake is under way do not survive it, and those that have moved to
     /// a socket of their own ([`Connection::migrate`](crate::Connection::migrate)) stay there. A server's address must
     /// stay the same, because clients do not follow it.
+    ///
+    /// Each move takes one of the unused connection IDs that the server has provided, because none may be used from two
+    /// addresses (RFC 9000 §9.5); new ones come with its answers. A client's connection that has none left ends with
+    /// `NO_VIABLE_PATH`: so it does if the network changes several times before the server is reached again, or if the
+    /// server uses empty connection IDs.
+    ///
+    /// May be called from any thread, also outside the runtime: where the system tells of changes of the network.
     ///
     /// # Errors
     /// If the system has no such address, or it is in use: then nothing has changed.

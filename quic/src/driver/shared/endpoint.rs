@@ -185,12 +185,18 @@ impl Endpoint {
         }
     }
 
+    /// Opens a socket, from any thread: the runtime is that of the endpoint.
+    fn open(&self, source: SocketSource) -> io::Result<Arc<dyn Socket>> {
+        let _context = self.runtime.enter();
+        source.open(Self::udp_options(&self.config))
+    }
+
     /// Receives from one more socket, and returns its address.
     ///
     /// # Errors
     /// The system's, or when there are too many.
     pub fn add_socket(self: &Arc<Self>, source: SocketSource) -> io::Result<SocketAddr> {
-        let socket = source.open(Self::udp_options(&self.config))?;
+        let socket = self.open(source)?;
         let addr = socket.local_addr()?;
         let added = self.sockets.add(socket.clone(), true)?;
         self.spawn(EndpointTask::further(self.clone(), added, socket));
@@ -202,7 +208,7 @@ impl Endpoint {
     /// # Errors
     /// The system's, or when there are too many.
     pub fn lend_socket(self: &Arc<Self>, source: SocketSource) -> io::Result<(SocketUse, SocketAddr)> {
-        let socket = source.open(Self::udp_options(&self.config))?;
+        let socket = self.open(source)?;
         let addr = socket.local_addr()?;
         let added = self.sockets.add(socket.clone(), false)?;
         let lent = self.sockets.hold(added.id);
@@ -215,7 +221,7 @@ impl Endpoint {
     /// # Errors
     /// The system's.
     pub fn rebind(&self, source: SocketSource) -> io::Result<()> {
-        let socket = source.open(Self::udp_options(&self.config))?;
+        let socket = self.open(source)?;
         self.sockets.replace_main(socket)?;
         self.signal.set();
         let connections: Vec<_> = lock(&self.registry).connections.values().cloned().collect();
