@@ -46,7 +46,8 @@ impl Connection {
     pub async fn migrate(&self, socket: impl Into<SocketSource>) -> Result<(), MigrateError> {
         let (answer, answered) = oneshot::channel();
         let migrate = Migrate { socket: socket.into(), answer };
-        self.shared.command(|commands| commands.migrate = Some(migrate));
+        // The one before that is not begun yet is told so, and its socket closed.
+        drop(self.shared.command(|commands| commands.migrate.replace(migrate)));
         // Whoever closes sets the mark and then drops the requests: one of the two is seen.
         if self.close_reason().is_some() {
             return Err(MigrateError::Closed);
@@ -108,5 +109,40 @@ impl PathChanges {
 impl fmt::Debug for PathChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PathChanges").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Wake, Waker};
+
+    use super::*;
+    use crate::driver::shared::connection::testing::connection;
+    use crate::driver::shared::connection::{Connection as Shared, ConnectionRef};
+
+    /// Asks for something of a connection when it is woken, as a task that is polled at once may.
+    struct Asks(Arc<Shared>);
+
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {
+            self.0.command(|commands| commands.rotate_ids = true);
+        }
+    }
+
+    #[test]
+    fn a_move_that_is_superseded_is_woken_without_a_lock() {
+        let shared = connection();
+        let connection = Connection::new(ConnectionRef::new(shared.clone()));
+        let addr: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let waker = Waker::from(Arc::new(Asks(shared.clone())));
+        let mut cx = Context::from_waker(&waker);
+        let (mut first, mut second) = (pin!(connection.migrate(addr)), pin!(connection.migrate(addr)));
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        let commands = shared.take_commands();
+        assert!(commands.rotate_ids && commands.migrate.is_some());
+        assert!(first.as_mut().poll(&mut cx).is_ready());
     }
 }

@@ -202,11 +202,13 @@ impl Connection {
         self.pool.close();
     }
 
-    /// Changes the commands and wakes the task.
-    pub fn command(&self, change: impl FnOnce(&mut Commands)) {
-        change(&mut lock(&self.commands));
+    /// Changes the commands and wakes the task. What `change` takes out it returns: under the lock nothing is dropped that
+    /// wakes or closes.
+    pub fn command<T>(&self, change: impl FnOnce(&mut Commands) -> T) -> T {
+        let before = change(&mut lock(&self.commands));
         self.commanded.store(true, Ordering::Release);
         self.inbox.signal.set();
+        before
     }
 
     /// The application closes the connection. Handles know at once; the peer learns of it from the task.
