@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gannet::Endpoint;
 use gannet::config::{ClientConfig, EarlyDataPolicy, ServerConfig};
+use gannet_http3::error::StreamError;
 use gannet_http3::server::EarlyData;
 use gannet_http3::{RecvBody, client, server};
 use http::{Request, Response, StatusCode};
@@ -35,13 +36,18 @@ impl Site {
         client.set_client_config(ClientConfig::with_roots(roots, &[b"h3"]).unwrap());
         let site = Self { client, server, config, asked: Arc::default() };
         site.serve();
-        let (requests, connection) = client::handshake(site.connect().await.unwrap()).await.unwrap();
+        site.meet().await;
+        site
+    }
+
+    /// An ordinary connection, which leaves tickets.
+    async fn meet(&self) {
+        let (requests, connection) = client::handshake(self.connect().await.unwrap()).await.unwrap();
         let running = tokio::spawn(connection);
         // The tickets come before the answer.
         assert_eq!(text(soon(requests.send_request(get("/"))).await.unwrap()).await, "late GET");
         drop(requests);
         soon(running).await.unwrap().unwrap();
-        site
     }
 
     fn serve(&self) {
@@ -160,4 +166,47 @@ async fn unsafe_requests_that_came_early_wait_at_the_server() {
     let response = soon(requests.send_request(post)).await.unwrap();
     assert!(soon(accepted).await && quic_too.stats().early_packets_sent > 0);
     assert_eq!(text(response).await, "late POST");
+}
+
+/// A connection to where nobody answers.
+async fn stalled(site: &Site) -> (tokio::net::UdpSocket, gannet::Connection, gannet::ZeroRttAccepted) {
+    let nobody = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let connecting = site.client.connect(nobody.local_addr().unwrap(), "localhost").unwrap();
+    let (quic, accepted) = connecting.into_0rtt().unwrap();
+    (nobody, quic, accepted)
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_the_handshake_learn_that_there_is_none() {
+    let site = Site::new().await;
+    let post = || Request::post("https://localhost/").body(full("content")).unwrap();
+    let (_nobody, quic, accepted) = stalled(&site).await;
+    let (requests, connection) = client::Builder::new().handshake_0rtt(quic, accepted);
+    let running = tokio::spawn(connection);
+    let waiting = tokio::spawn(requests.send_request(post()));
+    tokio::task::yield_now().await;
+    running.abort();
+    assert!(soon(running).await.unwrap_err().is_cancelled());
+    for outcome in [soon(waiting).await.unwrap(), soon(requests.send_request(post())).await] {
+        let error = outcome.map(drop).unwrap_err();
+        assert!(matches!(error, StreamError::Connection(_)), "{error}");
+    }
+}
+
+/// The news of early data may come at the same time as the end, or after it.
+#[tokio::test]
+async fn a_connection_that_has_ended_holds_no_request_back() {
+    let site = Site::new().await;
+    let (_nobody, quic, _) = stalled(&site).await;
+    site.meet().await;
+    let (_nobody_too, _other, never) = stalled(&site).await;
+    let (requests, mut connection) = client::Builder::new().handshake_0rtt(quic.clone(), never);
+    let post = Request::post("https://localhost/").body(full("content")).unwrap();
+    let waiting = tokio::spawn(requests.send_request(post));
+    tokio::task::yield_now().await;
+    quic.close(gannet::VarInt::default(), b"");
+    soon(&mut connection).await.unwrap();
+    let error = soon(waiting).await.unwrap().map(drop).unwrap_err();
+    assert!(matches!(error, StreamError::Connection(_)), "{error}");
+    drop(connection);
 }

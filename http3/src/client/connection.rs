@@ -62,23 +62,31 @@ impl Drop for Connection {
         if self.shared.quic.close_reason().is_none() {
             self.shared.quic.close(Code::H3_NO_ERROR.into(), b"");
         }
+        self.shared.give_up_early();
     }
 }
 
 async fn run(shared: Arc<Shared>, accepted: Option<ZeroRttAccepted>) -> Result<(), ConnectionError> {
-    let mut driver = pin!(drive(&shared));
+    let outcome = run_to_end(&shared, accepted).await;
+    // It can end between two looks at what becomes of early data.
+    shared.give_up_early();
+    outcome
+}
+
+async fn run_to_end(shared: &Shared, accepted: Option<ZeroRttAccepted>) -> Result<(), ConnectionError> {
+    let mut driver = pin!(drive(shared));
     let error = tokio::select! {
         // First: what the driver hears of streams that are gone is explained by it.
         biased;
-        never = settle(&shared, accepted) => match never {},
+        never = settle(shared, accepted) => match never {},
         error = &mut driver => error,
-        error = server_streams(&shared) => error,
+        error = server_streams(shared) => error,
         () = shared.unused() => {
             shared.go_away(0);
             tokio::select! {
                 biased;
                 error = &mut driver => error,
-                () = close(&shared) => return Ok(()),
+                () = close(shared) => return Ok(()),
             }
         }
     };

@@ -74,6 +74,17 @@ impl Shared {
         self.early.send_replace(early);
     }
 
+    /// Nobody will find out any more what becomes of early data: the connection ends. Who waits for that learns of the end.
+    pub(crate) fn give_up_early(&self) {
+        self.early.send_if_modified(|early| {
+            let pending = *early == Early::Pending;
+            if pending {
+                *early = Early::Settled;
+            }
+            pending
+        });
+    }
+
     /// Whether what is sent now is early data.
     pub(crate) fn is_early(&self) -> bool {
         *self.early.borrow() == Early::Pending
