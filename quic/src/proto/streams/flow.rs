@@ -23,6 +23,10 @@ impl RecvCredit {
         Self { window, limit: window, received: 0, consumed: 0 }
     }
 
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     pub(super) fn received(&self) -> u64 {
         self.received
     }

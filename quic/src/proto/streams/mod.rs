@@ -231,10 +231,19 @@ impl Streams {
     }
 
     /// Begins anew, without streams and without limits of the peer's: what was sent so far nobody has. What we allow the
-    /// peer stays; it has not made use of it yet.
+    /// peer stays; it has not made use of it yet. What it was told of that besides transport parameters it has not heard.
     pub fn restart(&mut self) {
         let old = std::mem::replace(self, Self::new(self.side, self.limits));
-        (self.remote, self.received) = (old.remote, old.received);
+        let received = std::mem::replace(&mut self.received, old.received);
+        let remote = std::mem::replace(&mut self.remote, old.remote);
+        if self.received.limit() > received.limit() {
+            self.pending.set(pending::MAX_DATA);
+        }
+        for (dir, initial) in Dir::ALL.into_iter().zip(remote) {
+            if self.remote(dir).advertised() > initial.advertised() {
+                self.pending.set(pending::MAX_STREAMS << dir.index());
+            }
+        }
         self.check_credit();
         Dir::ALL.into_iter().for_each(|dir| self.check_stream_limit(dir));
     }

@@ -122,6 +122,33 @@ fn rejected_streams_begin_anew() {
     assert_eq!(pair.client.connection.stats().early_packets_sent, sent);
 }
 
+/// Limits are no part of what begins anew, but the server has not heard of them.
+#[test]
+fn limits_that_were_raised_in_rejected_packets_are_told_again() {
+    let initial = TransportConfig::builder().max_concurrent_bidi_streams(0).max_concurrent_uni_streams(0);
+    let client = initial.receive_window(1_000).build().unwrap();
+    for taken in [true, false] {
+        let mut tls = acquainted(Setup::default);
+        if !taken {
+            tls.server_sessions.early_data = None;
+        }
+        let mut pair = early(Setup { client: client.clone(), ..Setup::default() }, &tls, 100);
+        let streams = pair.client.connection.streams();
+        streams.set_receive_window(50_000);
+        streams.set_max_concurrent(Dir::Bi, 3);
+        streams.set_max_concurrent(Dir::Uni, 100);
+        pair.run_for(300 * MS);
+        assert_eq!((told(&pair), pair.client.confirmed()), (vec![taken], true));
+        let streams = pair.server().connection.streams();
+        assert_eq!((streams.local_limit(Dir::Bi), streams.local_limit(Dir::Uni)), (3, 100));
+        let answer = StreamId::new(Side::Server, Dir::Uni, 0);
+        streams.write(answer, bytes(20_000));
+        streams.finish(answer);
+        pair.run_for(300 * MS);
+        assert!(pair.client.received == [(answer, bytes(20_000).to_vec(), true)]);
+    }
+}
+
 // covers: R9000-7.4.1-05 R9000-7.4.1-06 R9000-7.4.1-08
 #[test]
 fn a_server_that_allows_less_than_before_takes_no_early_data() {
