@@ -23,7 +23,8 @@ pub struct Sockets {
 
 #[derive(Debug)]
 struct Entry {
-    socket: Arc<dyn Socket>,
+    /// `None`: its task has ended before its users. As long as these name it, its number stands for no other.
+    socket: Option<Arc<dyn Socket>>,
     /// Wakes the task that receives from it; the main socket's task has the endpoint's signal.
     signal: Arc<Signal>,
     /// Connections that moved here; `None` for a socket that stays.
@@ -47,7 +48,7 @@ impl Sockets {
 
     /// A table of one socket.
     pub fn new(main: Arc<dyn Socket>) -> Self {
-        let entry = Entry { socket: main, signal: Arc::default(), users: None };
+        let entry = Entry { socket: Some(main), signal: Arc::default(), users: None };
         Self { generation: AtomicU32::new(0), table: Mutex::new(vec![Some(entry)]) }
     }
 
@@ -58,7 +59,7 @@ impl Sockets {
 
     /// The socket, unless it is closed.
     pub fn get(&self, id: SocketId) -> Option<Arc<dyn Socket>> {
-        lock(&self.table).get(usize::from(id.0))?.as_ref().map(|entry| entry.socket.clone())
+        lock(&self.table).get(usize::from(id.0))?.as_ref()?.socket.clone()
     }
 
     /// The address of the main socket.
@@ -76,7 +77,7 @@ impl Sockets {
     pub fn add(&self, socket: Arc<dyn Socket>, stays: bool) -> io::Result<Added> {
         let signal = Arc::<Signal>::default();
         let users = if stays { None } else { Some(0) };
-        let entry = Some(Entry { socket, signal: signal.clone(), users });
+        let entry = Some(Entry { socket: Some(socket), signal: signal.clone(), users });
         let mut table = lock(&self.table);
         if table.is_empty() {
             return Err(io::ErrorKind::NotConnected.into());
@@ -102,7 +103,7 @@ impl Sockets {
             let mut table = lock(&self.table);
             let entry = table.first_mut().and_then(Option::as_mut).ok_or(io::ErrorKind::NotConnected)?;
             self.generation.fetch_add(1, Ordering::Release);
-            std::mem::replace(&mut entry.socket, socket)
+            entry.socket.replace(socket)
         };
         Ok(())
     }
@@ -122,14 +123,19 @@ impl Sockets {
     fn release(&self, id: SocketId) {
         let signal = {
             let mut table = lock(&self.table);
-            let Some(entry) = table.get_mut(usize::from(id.0)).and_then(Option::as_mut) else { return };
+            let Some(slot) = table.get_mut(usize::from(id.0)) else { return };
+            let Some(entry) = slot else { return };
             let Some(users) = &mut entry.users else { return };
             *users -= 1;
             if *users > 0 {
                 return;
             }
             self.generation.fetch_add(1, Ordering::Release);
-            entry.signal.clone()
+            let signal = entry.signal.clone();
+            if entry.socket.is_none() {
+                *slot = None;
+            }
+            signal
         };
         signal.set();
     }
@@ -140,12 +146,16 @@ impl Sockets {
         table.get(usize::from(id.0)).and_then(Option::as_ref).is_none_or(|entry| entry.users == Some(0))
     }
 
-    /// Takes a socket out: its task has ended.
+    /// Takes a socket out: its task has ended. Its number is free when no connection uses it any more.
     pub fn remove(&self, id: SocketId) {
         let _removed = {
             let mut table = lock(&self.table);
             self.generation.fetch_add(1, Ordering::Release);
-            table.get_mut(usize::from(id.0)).and_then(Option::take)
+            match table.get_mut(usize::from(id.0)) {
+                Some(Some(entry)) if entry.users.is_some_and(|users| users > 0) => entry.socket.take(),
+                Some(slot) => slot.take().and_then(|entry| entry.socket),
+                None => None,
+            }
         };
     }
 
@@ -165,7 +175,10 @@ impl Sockets {
         let sockets: Vec<_> = {
             let table = lock(&self.table);
             let stays = |entry: &&Entry| entry.users.is_none();
-            table.iter().map(|entry| entry.as_ref().filter(stays).map(|entry| entry.socket.clone())).collect()
+            table
+                .iter()
+                .map(|entry| entry.as_ref().filter(stays).and_then(|entry| entry.socket.clone()))
+                .collect()
         };
         let rank = |socket: &dyn Socket| match (socket.local_addr(), remote) {
             (Ok(SocketAddr::V4(_)), SocketAddr::V6(_)) => None,
@@ -289,6 +302,24 @@ mod tests {
         sockets.remove(added.id);
         assert!(sockets.is_left(added.id));
         drop(sockets.hold(added.id));
+    }
+
+    #[test]
+    fn the_number_of_a_socket_that_failed_is_not_given_to_another_while_it_is_used() {
+        let sockets = Arc::new(sockets(&["127.0.0.1:1"]));
+        let failed = sockets.add(Arc::new(At("127.0.0.1:2")), false).unwrap();
+        let users = [sockets.hold(failed.id), sockets.hold(failed.id)];
+        sockets.remove(failed.id);
+        assert!(sockets.get(failed.id).is_none());
+        let next = sockets.add(Arc::new(At("127.0.0.1:3")), false).unwrap();
+        assert_ne!(next.id, failed.id);
+        let held = sockets.hold(next.id);
+        drop(users);
+        assert!(!sockets.is_left(next.id));
+        let last = sockets.add(Arc::new(At("127.0.0.1:4")), true).unwrap();
+        assert_eq!(last.id, failed.id, "nobody uses it any more");
+        drop(held);
+        assert!(sockets.is_left(next.id));
     }
 
     /// Late packets of a closed connection come where it was.
