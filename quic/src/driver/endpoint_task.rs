@@ -52,8 +52,8 @@ pub struct EndpointTask {
     role: Role,
     id: SocketId,
     socket: Arc<dyn Socket>,
-    /// What of `sockets` this task has seen.
-    generation: u32,
+    /// What of `sockets` this task has seen; at first nothing.
+    generation: Option<u32>,
     pool: BufferPool,
     slots: Vec<Buffer>,
     meta: [RecvMeta; SLOTS],
@@ -92,7 +92,7 @@ impl EndpointTask {
         Self {
             role,
             id,
-            generation: endpoint.sockets.generation(),
+            generation: None,
             pool: BufferPool::new(socket.receive_buffer_size(), MAX_FREE_BUFFERS),
             slots: Vec::with_capacity(SLOTS),
             meta: [RecvMeta::default(); SLOTS],
@@ -112,7 +112,7 @@ impl EndpointTask {
             Role::Further { signal, .. } => signal.clear(cx.waker()),
             Role::Leaving(_) => {}
         }
-        if self.generation != self.endpoint.sockets.generation() && self.look_for_changes().is_break() {
+        if self.generation != Some(self.endpoint.sockets.generation()) && self.look_for_changes().is_break() {
             return Poll::Ready(());
         }
         while let Poll::Ready(report) = self.unreachable.as_mut().poll(cx) {
@@ -162,7 +162,7 @@ impl EndpointTask {
 
     /// The table of sockets has changed. Breaks if there is nothing left to do.
     fn look_for_changes(&mut self) -> ControlFlow<()> {
-        self.generation = self.endpoint.sockets.generation();
+        self.generation = Some(self.endpoint.sockets.generation());
         if let Role::Leaving(_) = self.role {
             return ControlFlow::Continue(());
         }
@@ -409,6 +409,22 @@ fn run(data: &[u8], segment_size: usize, cid_len: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::EndpointConfig;
+    use crate::net::SocketSource;
+
+    #[tokio::test]
+    async fn a_task_that_comes_late_sees_that_the_endpoint_is_no_more() {
+        let open = || {
+            let source = SocketSource::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+            source.open(Endpoint::udp_options(&EndpointConfig::default())).unwrap()
+        };
+        let endpoint = Arc::new(Endpoint::new(EndpointConfig::default(), open(), Rng::from_seed([1; 32])));
+        let socket = open();
+        let added = endpoint.sockets.add(socket.clone(), true).unwrap();
+        endpoint.sockets.close();
+        let task = EndpointTask::further(endpoint, added, socket);
+        tokio::time::timeout(Duration::from_secs(20), task).await.expect("it ends");
+    }
 
     #[test]
     fn a_run_is_short_headers_of_one_id() {
