@@ -34,8 +34,8 @@ pub struct ConnectionTask {
     pub(super) send_budget: u64,
     /// Whether it tries to move to another socket.
     pub(super) moves: Moves,
-    /// The application waits until all finished streams are delivered.
-    pub(super) draining: bool,
+    /// The application waits until all finished streams are delivered: the number of the latest that does.
+    pub(super) draining: Option<u64>,
     /// How often streams began anew (0-RTT that was rejected); handles of streams before that are dead.
     pub(super) epoch: u32,
     /// The application was told that the connection is over.
@@ -67,7 +67,7 @@ impl ConnectionTask {
             processed: 0,
             send_budget,
             moves: Moves::default(),
-            draining: false,
+            draining: None,
             epoch: 0,
             over: false,
             scratch: Scratch::default(),

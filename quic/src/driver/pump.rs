@@ -46,9 +46,10 @@ impl ConnectionTask {
             return Poll::Ready(());
         }
         self.publish();
-        if self.draining && !self.ending.streams.values().any(StreamEntry::is_finishing) {
-            self.draining = false;
-            self.ending.shared.advance(|progress| progress.drained = true);
+        let streams = &self.ending.streams;
+        let delivered = |_: &mut u64| !streams.values().any(StreamEntry::is_finishing);
+        if let Some(number) = self.draining.take_if(delivered) {
+            self.ending.shared.advance(|progress| progress.drained = number);
         }
         again |= self.timer.poll(self.deadline, cx);
         if self.transmitter.is_parked() {
@@ -220,7 +221,7 @@ impl ConnectionTask {
         if let Some(migrate) = migrate {
             self.migrate(now, migrate);
         }
-        self.draining |= drain;
+        self.draining = self.draining.max(drain);
         if let Some(kind) = unreachable {
             self.on_unreachable(now, kind);
         }

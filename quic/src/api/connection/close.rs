@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Connection;
 use crate::api::wait::wait;
+use crate::driver::shared::connection::Progress;
 use crate::error::ConnectionError;
 use crate::wire::VarInt;
 
@@ -32,11 +33,12 @@ impl Connection {
     /// Safe: a cancelled call has not closed the connection, and streams can be opened again.
     pub async fn close_gracefully(&self, code: VarInt, reason: &[u8], deadline: Duration) {
         let shared = &self.shared;
-        let _draining = shared.drain();
-        shared.advance(|progress| progress.drained = false);
-        shared.command(|commands| commands.drain = true);
+        let draining = shared.drain();
+        let number = draining.number;
+        shared.command(|commands| commands.drain = commands.drain.max(Some(number)));
+        let done = |progress: &Progress| (progress.drained >= number).then_some(());
         let drained = wait(
-            |ticket, cx| shared.poll_progress(ticket, cx, |progress| progress.drained.then_some(())),
+            |ticket, cx| shared.poll_progress(ticket, cx, done),
             |ticket| shared.cancel_progress(ticket),
         );
         // Late or over already: either way nothing more can be waited for.
@@ -64,5 +66,34 @@ impl Connection {
     #[must_use]
     pub fn close_reason(&self) -> Option<ConnectionError> {
         self.shared.closed().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::driver::shared::connection::ConnectionRef;
+    use crate::driver::shared::connection::testing::connection;
+
+    /// The task may be late with the answer for one that was cancelled.
+    #[tokio::test]
+    async fn the_answer_to_an_earlier_question_is_none_to_a_later() {
+        let shared = connection();
+        let connection = Connection::new(ConnectionRef::new(shared.clone()));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let close = || connection.close_gracefully(0_u8.into(), b"", Duration::from_secs(60));
+        assert!(pin!(close()).poll(cx).is_pending());
+        let first = shared.take_commands().drain.unwrap();
+        let mut second = pin!(close());
+        assert!(second.as_mut().poll(cx).is_pending());
+        shared.advance(|progress| progress.drained = first);
+        assert!(second.as_mut().poll(cx).is_pending());
+        let number = shared.take_commands().drain.unwrap();
+        shared.advance(|progress| progress.drained = number);
+        assert!(second.as_mut().poll(cx).is_ready());
+        assert!(shared.closed().is_some());
     }
 }

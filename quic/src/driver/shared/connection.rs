@@ -60,6 +60,8 @@ pub struct Connection {
     handles: AtomicUsize,
     /// How many wait for the end to close then.
     draining: AtomicUsize,
+    /// How many ever have.
+    drains: AtomicU64,
 }
 
 /// What the application asks of the task, streams aside. Later wishes replace earlier ones.
@@ -75,8 +77,8 @@ pub struct Commands {
     pub receive_window: Option<u64>,
     /// Somebody waits for a stream beyond the peer's limit, by direction.
     pub open_blocked: [bool; 2],
-    /// Tell when all finished streams are delivered.
-    pub drain: bool,
+    /// Tell when all finished streams are delivered: the number of the latest that asks.
+    pub drain: Option<u64>,
     /// The system says that the peer cannot be reached.
     pub unreachable: Option<io::ErrorKind>,
     /// Another socket has taken the place of the endpoint's main one.
@@ -131,8 +133,8 @@ pub struct Progress {
     pub connected: bool,
     /// Known to be complete on the other.
     pub confirmed: bool,
-    /// All finished streams were delivered, when the application asked.
-    pub drained: bool,
+    /// All finished streams were delivered, for all that asked up to this number; see [`Draining::number`].
+    pub drained: u64,
     /// How often the path has changed.
     pub path_changes: u64,
     waiters: Waiters,
@@ -184,6 +186,7 @@ impl Connection {
             snapshot: Mutex::new(snapshot),
             handles: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
+            drains: AtomicU64::new(0),
         })
     }
 
@@ -225,7 +228,8 @@ impl Connection {
     pub fn drain(&self) -> Draining<'_> {
         self.draining.fetch_add(1, Ordering::SeqCst);
         self.open.iter().for_each(OpenCredit::close);
-        Draining(self)
+        let number = self.drains.fetch_add(1, Ordering::Relaxed) + 1;
+        Draining { connection: self, number }
     }
 
     /// Why no stream can be opened, if so. To be asked after a waker was registered.
@@ -352,11 +356,15 @@ impl Connection {
 /// Somebody waits for the streams to end; see [`Connection::drain`].
 #[derive(Debug)]
 #[must_use = "dropping it lets streams be opened again"]
-pub struct Draining<'a>(&'a Connection);
+pub struct Draining<'a> {
+    connection: &'a Connection,
+    /// Which one this is: they count from 1, so that nobody takes the answer to an earlier one for theirs.
+    pub number: u64,
+}
 
 impl Drop for Draining<'_> {
     fn drop(&mut self) {
-        self.0.draining.fetch_sub(1, Ordering::SeqCst);
+        self.connection.draining.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
