@@ -3,9 +3,20 @@
 #[expect(dead_code, reason = "not all of it is needed here")]
 mod common;
 
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
 use common::{configs, in_time, localhost, pattern};
-use gannet::config::{ClientConfig, EarlyDataPolicy, RetryPolicy, ServerConfig, TransportConfig};
+use gannet::config::{
+    ClientConfig, EarlyDataPolicy, RetryPolicy, ServerConfig, ServerVersions, TransportConfig, Version,
+};
 use gannet::error::ReadToEndError;
+use gannet::net::{RecvMeta, Socket, SocketFuture, Transmit, UdpSocket};
+use gannet::proto::Buffer;
 use gannet::{Connection, Endpoint, ReadError, RecvStream, SendStream, VarInt, WriteError};
 
 /// Answers each stream with what came on it, and says whether that came early.
@@ -239,4 +250,140 @@ async fn early_handles_may_be_dropped_at_any_time() {
         }
     }
     meet(&client, &server).await;
+}
+
+type Meanwhile = Box<dyn FnMut() + Send>;
+
+/// A socket with something that happens between a datagram's arrival and the turn of the connection that it is for.
+struct Meddled {
+    inner: UdpSocket,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+impl Meddled {
+    fn new() -> Arc<Self> {
+        let inner = UdpSocket::new(UdpSocket::bind(localhost()).unwrap(), true).unwrap();
+        Arc::new(Self { inner, meanwhile: Mutex::default() })
+    }
+
+    fn set(&self, meanwhile: Option<Meanwhile>) {
+        *self.meanwhile.lock().unwrap() = meanwhile;
+    }
+}
+
+impl fmt::Debug for Meddled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl Socket for Meddled {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [Buffer],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = self.inner.poll_recv(cx, buffers, meta);
+        if received.is_ready()
+            && let Some(meanwhile) = &mut *self.meanwhile.lock().unwrap()
+        {
+            meanwhile();
+        }
+        received
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)
+    }
+
+    fn writable(self: Arc<Self>) -> SocketFuture<io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+/// All that comes on the first streams of both kinds that a server sees, and on further ones, until the connection ends.
+async fn hear(connection: Connection) -> Vec<(u64, Vec<u8>)> {
+    let mut heard = Vec::new();
+    loop {
+        let mut recv = tokio::select! {
+            Ok((_, recv)) = connection.accept_bi() => recv,
+            Ok(recv) = connection.accept_uni() => recv,
+            else => break,
+        };
+        let data = recv.read_to_end(100).await.unwrap_or_else(|error| error.to_string().into_bytes());
+        heard.push((recv.id().as_u64(), data));
+    }
+    heard.sort();
+    heard
+}
+
+/// New streams have the numbers of those that were rejected. What is done to these while the news is on its way is not done
+/// to the others.
+async fn meddle_with_rejected_streams(refusing: impl FnOnce(ServerConfig) -> ServerConfig) {
+    let Setup { client_config, server_config, .. } = setup();
+    let server_config = server_config.versions(ServerVersions::new(&[Version::V1]).unwrap());
+    let socket = Meddled::new();
+    let client = Endpoint::builder().socket(socket.clone()).unwrap();
+    client.set_client_config(client_config);
+    let server = Endpoint::server(server_config.clone(), localhost()).unwrap();
+    let serving = async { echo(server.accept().await.unwrap().accept().await.unwrap()).await };
+    in_time(async { tokio::join!(meet(&client, &server), serving) }).await;
+    server.set_server_config(refusing(server_config)).unwrap();
+
+    let connecting = client.connect(server.local_addr().unwrap(), "localhost").unwrap();
+    let (connection, accepted) = connecting.into_0rtt().unwrap();
+    let (mut written, _recv) = connection.open_bi().await.unwrap();
+    written.write_all(b"early").await.unwrap();
+    let (mut finished, mut dropped) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let mut send = connection.open_uni().await.unwrap();
+        send.write_all(b"early").await.unwrap();
+        finished.push(send);
+        let (mut send, recv) = connection.open_bi().await.unwrap();
+        send.write_all(b"early").await.unwrap();
+        dropped.push((send, recv));
+    }
+    socket.set(Some(Box::new(move || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = pin!(written.write_all(b"tail")).poll(&mut cx);
+        if let Some(mut send) = finished.pop() {
+            drop(send.finish());
+        }
+        drop(dropped.pop());
+    })));
+    let hearing = async { hear(server.accept().await.unwrap().accept().await.unwrap()).await };
+    let going_on = async {
+        assert!(!accepted.await);
+        for question in [b"first", b"other"] {
+            let (mut send, _recv) = connection.open_bi().await.unwrap();
+            send.write_all(question).await.unwrap();
+            send.finish().await.unwrap();
+            let mut send = connection.open_uni().await.unwrap();
+            send.write_all(question).await.unwrap();
+            send.finish().await.unwrap();
+        }
+        connection.close(VarInt::default(), b"");
+    };
+    let (heard, ()) = in_time(async { tokio::join!(hearing, going_on) }).await;
+    socket.set(None);
+    let expected = [(0, b"first"), (2, b"first"), (4, b"other"), (6, b"other")];
+    assert_eq!(heard, expected.map(|(id, data)| (id, data.to_vec())));
+}
+
+// covers: R9001-4.6.2-03
+#[tokio::test]
+async fn what_is_done_to_rejected_streams_does_not_reach_new_ones() {
+    meddle_with_rejected_streams(|config| config.early_data(None)).await;
+}
+
+// covers: R9001-4.6.2-03
+#[tokio::test]
+async fn what_is_done_to_streams_of_another_version_does_not_reach_new_ones() {
+    meddle_with_rejected_streams(|config| config.versions(ServerVersions::new(&[Version::V2]).unwrap()))
+        .await;
 }

@@ -14,6 +14,7 @@ use super::shared::send::SendEnd;
 use super::shared::send_pool;
 use super::shared::stream::{self, Stream};
 use super::transmit::Sent;
+use crate::crypto::tls::EarlyData;
 use crate::error::ConnectionError;
 use crate::packet::{Dir, StreamId, Version};
 use crate::proto::streams::{RecvChunk, StreamEvent};
@@ -36,6 +37,7 @@ impl ConnectionTask {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.connection.handle_timeout(now);
         }
+        self.check_early_data();
         self.absorb(now);
         again |= self.drain(now);
         if self.over && !self.transmitter.is_parked() {
@@ -315,10 +317,7 @@ impl ConnectionTask {
                 });
             }
             Event::EarlyData { accepted } => {
-                if !accepted && shared.side.is_client() {
-                    self.restart_streams();
-                }
-                self.ending.shared.advance(|progress| progress.early_data = Some(accepted));
+                shared.advance(|progress| progress.early_data = Some(accepted));
             }
             Event::HandshakeConfirmed => shared.advance(|progress| progress.confirmed = true),
             Event::PathChanged(path) => self.on_path_changed(path),
@@ -372,8 +371,14 @@ impl ConnectionTask {
         }
     }
 
-    /// The server did not take early data: all streams so far never were.
-    fn restart_streams(&mut self) {
+    /// If the server did not take early data, all streams so far never were. To be called between what was received and
+    /// what the application did: that is about those streams, and the protocol has begun anew with the same numbers. It
+    /// happens once at most.
+    fn check_early_data(&mut self) {
+        let rejected = self.epoch == 0 && self.connection.early_data() == EarlyData::Rejected;
+        if !rejected || self.connection.side().is_server() {
+            return;
+        }
         self.epoch += 1;
         self.ending.shared.open.iter().for_each(OpenCredit::restart);
         for (_, entry) in self.ending.streams.drain() {
