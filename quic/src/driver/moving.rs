@@ -72,8 +72,7 @@ impl ConnectionTask {
     /// The connection takes another path now.
     pub(super) fn on_path_changed(&mut self, path: FourTuple) {
         self.moves.settle(path.socket, Ok(()));
-        let attempt = self.moves.attempt.as_ref().map(|(to, _)| *to);
-        self.ending.entries.sockets.retain(|held| held.id == path.socket || Some(held.id) == attempt);
+        self.release_sockets();
         // Whoever hears of the change finds it.
         self.publish();
         self.ending.shared.advance(|progress| progress.path_changes += 1);
@@ -82,6 +81,13 @@ impl ConnectionTask {
     /// The peer could not be reached from there.
     pub(super) fn on_migration_failed(&mut self, path: FourTuple) {
         self.moves.settle(path.socket, Err(MigrateError::Unreachable));
-        self.ending.entries.sockets.retain(|held| held.id != path.socket);
+        self.release_sockets();
+    }
+
+    /// Lets the sockets go that no path begins at any more. The server's preferred address may still be looked at from
+    /// where the original one could not be reached.
+    pub(super) fn release_sockets(&mut self) {
+        let connection = &self.connection;
+        self.ending.entries.sockets.retain(|held| connection.uses_socket(held.id));
     }
 }

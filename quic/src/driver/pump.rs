@@ -322,6 +322,7 @@ impl ConnectionTask {
             Event::HandshakeConfirmed => shared.advance(|progress| progress.confirmed = true),
             Event::PathChanged(path) => self.on_path_changed(path),
             Event::MigrationFailed(path) => self.on_migration_failed(path),
+            Event::PreferredFailed(_) => self.release_sockets(),
             Event::NewToken(token) => {
                 if let Some((store, issuer)) = &mut self.tokens {
                     issuer.version = self.connection.version();

@@ -95,6 +95,8 @@ pub enum Event {
     PathChanged(FourTuple),
     /// The path that [`Connection::migrate`] tried does not work; the connection stays where it is.
     MigrationFailed(FourTuple),
+    /// The server cannot be reached at its preferred address on this path, or not any more from there.
+    PreferredFailed(FourTuple),
     /// The server gives us a token for the next connection to it (RFC 9000 §8.1.3).
     NewToken(Bytes),
     /// News of one stream.

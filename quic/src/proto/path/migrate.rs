@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{Role, Slot};
 use crate::error::{ConnectionError, MigrateError};
-use crate::packet::{FourTuple, LocalPath, TransportError, TransportErrorCode as Code};
+use crate::packet::{FourTuple, LocalPath, SocketId, TransportError, TransportErrorCode as Code};
 use crate::proto::Event;
 use crate::proto::cids::RemoteCid;
 use crate::proto::connection::Connection;
@@ -53,6 +53,11 @@ impl Connection {
         self.probe_path(now, tuple, Role::Candidate, cid);
         self.probe_preferred_from(now, to);
         Ok(())
+    }
+
+    /// True if packets may leave from this socket of ours, or come there.
+    pub fn uses_socket(&self, socket: SocketId) -> bool {
+        self.paths.use_socket(socket)
     }
 
     /// Our socket was replaced by another one: the way to the peer begins somewhere else now, and an observer should not

@@ -107,8 +107,10 @@ impl Connection {
     pub(super) fn lose_path(&mut self, index: usize) {
         let Some(path) = self.paths.remove(index) else { return };
         self.discard_path(&path);
-        if path.role == Role::Candidate {
-            self.outbox.events.push_back(Event::MigrationFailed(path.tuple));
+        match path.role {
+            Role::Candidate => self.outbox.events.push_back(Event::MigrationFailed(path.tuple)),
+            Role::Preferred => self.outbox.events.push_back(Event::PreferredFailed(path.tuple)),
+            Role::Used | Role::Probed | Role::Awaited => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Path, Role};
-use crate::packet::FourTuple;
+use crate::packet::{FourTuple, SocketId};
 use crate::proto::recovery::PathId;
 
 /// Paths besides the one in use; beyond that one must go before another comes.
@@ -77,6 +77,11 @@ impl Paths {
     /// True for the peer's address in the handshake, and any that we send to.
     pub fn knows_remote(&self, remote: SocketAddr) -> bool {
         remote == self.original_remote || self.iter().any(|path| path.tuple.remote == remote)
+    }
+
+    /// True if one of them begins at this socket of ours.
+    pub fn use_socket(&self, socket: SocketId) -> bool {
+        self.iter().any(|path| path.tuple.socket == socket)
     }
 
     /// The path in a slot; if there is none, the one in use.

@@ -241,7 +241,8 @@ impl Hosted {
             | Event::EarlyData { .. }
             | Event::NewToken(_)
             | Event::PathChanged(_)
-            | Event::MigrationFailed(_) => {}
+            | Event::MigrationFailed(_)
+            | Event::PreferredFailed(_) => {}
             Event::Connected => self.app.on_connected(),
             Event::HandshakeConfirmed => self.confirmed = true,
             Event::Stream(event) => self.app.on_event(&event),

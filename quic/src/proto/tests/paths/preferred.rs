@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use super::{Flying, MS, Setup, Side, World, client, host, preferred, server, tuple};
 use crate::config::TransportConfig;
-use crate::packet::PreferredAddress;
+use crate::packet::{PreferredAddress, SocketId};
+use crate::proto::Event;
 use crate::wire::frame::{Frame, NewConnectionId};
 
 fn v4() -> Option<SocketAddrV4> {
@@ -210,6 +211,29 @@ fn a_client_that_moves_meanwhile_tries_both_addresses() {
         world.assert_received(Side::Server, id, 50_000);
         world.assert_open();
     }
+}
+
+/// The preferred address is still looked at from where the original one could not be reached: as long the socket is in use.
+#[test]
+fn a_socket_is_in_use_until_nothing_is_tried_from_it() {
+    let mut world = World::new(setup());
+    world.tap = Box::new(|flying| flying.leaves.remote != preferred());
+    world.run_for(100 * MS);
+    // From there nothing arrives.
+    world.tap = Box::new(|flying| flying.leaves.socket.0 != 1 || flying.from == crate::packet::Side::Server);
+    world.migrate(1);
+    let failed = |world: &mut World, of: fn(&Event) -> bool| world.peer(Side::Client).events.iter().any(of);
+    let candidate = |event: &Event| matches!(event, Event::MigrationFailed(path) if path.socket.0 == 1);
+    let preferred = |event: &Event| matches!(event, Event::PreferredFailed(path) if path.socket.0 == 1);
+    for _ in 0..5_000 {
+        let tried = !(failed(&mut world, candidate) && failed(&mut world, preferred));
+        assert_eq!(world.connection(Side::Client).uses_socket(SocketId(1)), tried);
+        if !tried {
+            return world.assert_open();
+        }
+        world.run_for(MS);
+    }
+    panic!("it never gives up");
 }
 
 /// Such a server may take no packets from other addresses where it was, but where it is.
