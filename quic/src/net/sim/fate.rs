@@ -1,5 +1,7 @@
 //! Chance that depends on a seed and on positions alone.
 
+use std::time::Duration;
+
 /// What happens to one datagram on one link; a copy made on the way has its own fate.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub(super) struct Fate {
@@ -24,6 +26,11 @@ impl Fate {
     /// A number below `bound`, independent of [`Fate::hits`] at the same node.
     pub(super) fn below(self, node: usize, bound: usize) -> usize {
         (mix(!self.hash ^ (node as u64 + 1)) % bound.max(1) as u64) as usize
+    }
+
+    /// Some part of a time, at the `node`-th node of the link.
+    pub(super) fn part(self, node: usize, of: Duration) -> Duration {
+        of.mul_f64(self.uniform(node))
     }
 
     /// A number from 0 to 1, at the `node`-th node of the link.

@@ -14,11 +14,13 @@
 mod fate;
 mod link;
 mod network;
+mod node;
 mod run;
 
 #[cfg(test)]
 mod tests;
 
-pub use link::{LinkStats, Node};
+pub use link::LinkStats;
 pub use network::{Datagram, Network};
+pub use node::Node;
 pub use run::{End, Peer, run};

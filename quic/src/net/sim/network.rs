@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::fate::Fate;
-use super::link::{Link, LinkStats, Node, Passing, Step};
+use super::link::{Common, Link, LinkStats};
+use super::node::{Node, Passing, Placed, SharedNode, Step};
 use crate::packet::{Ecn, TxBatch};
 
 /// One datagram, at one end of a link or at the other.
@@ -29,6 +30,8 @@ pub struct Network {
     start: Instant,
     now: Duration,
     links: Vec<(SocketAddr, SocketAddr, Link)>,
+    /// Nodes that several links have in common.
+    common: Vec<Common>,
     nats: Vec<Nat>,
     on_their_way: BinaryHeap<Reverse<OnItsWay>>,
     /// Orders what happens at the same time.
@@ -75,6 +78,7 @@ impl Network {
             start,
             now: Duration::ZERO,
             links: Vec::new(),
+            common: Vec::new(),
             nats: Vec::new(),
             on_their_way: BinaryHeap::new(),
             sequence: 0,
@@ -91,6 +95,23 @@ impl Network {
     pub fn link_both(&mut self, one: SocketAddr, other: SocketAddr, nodes: &[Node]) {
         self.link(one, other, nodes.to_vec());
         self.link(other, one, nodes.to_vec());
+    }
+
+    /// Makes a node that several links have in common, so that their datagrams compete for it: put copies of what this
+    /// returns into the links. A bottleneck shared this way has one queue for all of them.
+    ///
+    /// It belongs to this network; in another one it does nothing.
+    #[must_use]
+    pub fn share(&mut self, node: Node) -> Node {
+        self.common.push(Common { stats: LinkStats::default(), placed: Placed::new(node) });
+        Node::Shared(SharedNode(self.common.len() - 1))
+    }
+
+    /// What a shared node did to the datagrams of all links; `None` for a node that is not shared.
+    #[must_use]
+    pub fn shared_stats(&self, node: &Node) -> Option<LinkStats> {
+        let Node::Shared(SharedNode(index)) = node else { return None };
+        self.common.get(*index).map(|common| common.stats)
     }
 
     /// Puts a NAT in front of a host: from each of these times on, ascending, others see it at that address, and no
@@ -146,8 +167,7 @@ impl Network {
         }
         let stats = &mut self.links[index].2.stats;
         let position = stats.sent;
-        stats.sent += 1;
-        stats.sent_bytes += datagram.payload.len() as u64;
+        stats.entered(datagram.payload.len());
         let fate = Fate::new(self.seed, index, position);
         let ect = matches!(datagram.ecn, Some(Ecn::Ect0 | Ecn::Ect1));
         let passing = Passing { index: position, fate, len: datagram.payload.len(), ect };
@@ -185,31 +205,48 @@ impl Network {
     /// Takes a datagram through one node; returns it if it has passed them all.
     fn pass(&mut self, on_its_way: OnItsWay) -> Option<Datagram> {
         let OnItsWay { at, link, node, mut passing, mut datagram, .. } = on_its_way;
-        let (_, _, nodes) = &mut self.links[link];
-        match nodes.pass(at, node, passing) {
-            Some(Step::Drop) => {}
-            Some(Step::Forward(delay)) => self.schedule(at + delay, link, node + 1, passing, datagram),
-            Some(Step::Twice(after)) => {
+        let (_, _, link_here) = &mut self.links[link];
+        let Some(placed) = link_here.nodes.get_mut(node) else {
+            link_here.stats.left(datagram.payload.len());
+            return Some(datagram);
+        };
+        let shared = if let Node::Shared(SharedNode(index)) = placed.node { Some(index) } else { None };
+        let step = if let Some(common) = shared.and_then(|index| self.common.get_mut(index)) {
+            let step = common.placed.pass(at, node, passing);
+            common.stats.entered(passing.len);
+            common.stats.count(step);
+            if !matches!(step, Step::Lose | Step::Overflow) {
+                common.stats.left(passing.len);
+            }
+            step
+        } else {
+            placed.pass(at, node, passing)
+        };
+        link_here.stats.count(step);
+        let delay = match step {
+            Step::Lose | Step::Overflow => return None,
+            Step::Forward(delay) | Step::HoldBack(delay) => delay,
+            Step::Twice(after) => {
                 let copy = Passing { fate: passing.fate.copy(), ..passing };
                 self.schedule(at + after, link, node + 1, copy, datagram.clone());
-                self.schedule(at, link, node + 1, passing, datagram);
+                Duration::ZERO
             }
-            Some(Step::Corrupted(position)) => {
+            Step::Corrupt(position) => {
                 if let Some(byte) = datagram.payload.get_mut(position) {
                     *byte ^= 0x55;
                 }
-                self.schedule(at, link, node + 1, passing, datagram);
+                Duration::ZERO
             }
-            Some(Step::Marked(ecn)) => {
-                (datagram.ecn, passing.ect) = (ecn, false);
-                self.schedule(at, link, node + 1, passing, datagram);
+            Step::Mark(delay) => {
+                (datagram.ecn, passing.ect) = (Some(Ecn::Ce), false);
+                delay
             }
-            None => {
-                nodes.stats.delivered += 1;
-                nodes.stats.delivered_bytes += datagram.payload.len() as u64;
-                return Some(datagram);
+            Step::Bleach => {
+                (datagram.ecn, passing.ect) = (None, false);
+                Duration::ZERO
             }
-        }
+        };
+        self.schedule(at + delay, link, node + 1, passing, datagram);
         None
     }
 

@@ -285,7 +285,7 @@ fn a_narrow_link_drops_what_is_larger() {
     let mut network = network(1, vec![Node::Narrow { times: ms(2)..ms(4), mtu: 999 }]);
     let arrived: Vec<u64> = arrivals(&mut network, 6, ms(1)).into_iter().map(|(_, at)| at).collect();
     assert_eq!(arrived, [0, 1, 4, 5]);
-    let mut network = self::network(1, vec![Node::Narrow { times: ms(0)..ms(100), mtu: 1000 }]);
+    let mut network = self::network(1, vec![Node::mtu(1000)]);
     assert_eq!(arrivals(&mut network, 6, ms(1)).len(), 6);
     assert_eq!(stats(&network).delivered_bytes, 6 * 972);
 }
@@ -307,4 +307,67 @@ fn a_nat_shows_a_host_at_an_address_that_changes() {
         assert!(network.advance(until).is_none(), "the other address leads nowhere");
         assert_eq!(network.unroutable(), current as u64 + 1);
     }
+}
+
+#[test]
+fn jitter_keeps_the_order() {
+    let mut network = network(3, vec![Node::Jitter(ms(20)), Node::Delay(ms(10))]);
+    let arrived = arrivals(&mut network, 500, ms(4));
+    assert!(arrived.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1));
+    let taken: Vec<u64> = arrived.iter().map(|(number, at)| at - u64::from(*number) * 4).collect();
+    assert!(taken.iter().all(|taken| (10..=30).contains(taken)));
+    assert!(taken.iter().any(|taken| *taken < 14) && taken.iter().any(|taken| *taken > 26));
+}
+
+#[test]
+fn losses_come_in_bursts() {
+    let mut network = network(1, vec![Node::BurstLoss { begin: 0.02, end: 0.25 }]);
+    let arrived = arrivals(&mut network, 10_000, ms(1));
+    let gaps: Vec<u32> =
+        arrived.windows(2).map(|pair| pair[1].0 - pair[0].0 - 1).filter(|gap| *gap > 0).collect();
+    let lost: u32 = gaps.iter().sum();
+    // Bursts of four on average, one in fifty datagrams begins one: 2 / (2 + 25) are lost.
+    assert!((600..900).contains(&lost), "{lost}");
+    let mean = f64::from(lost) / gaps.len() as f64;
+    assert!((3.0..5.0).contains(&mean), "{mean}");
+}
+
+#[test]
+fn a_long_queue_marks() {
+    let bottleneck = Node::Bottleneck { bytes_per_second: 125_000, queue: 6, mark_from: Some(3) };
+    let mut network = network(1, vec![bottleneck]);
+    for number in 0..9 {
+        network.send(Datagram { ecn: (number != 5).then_some(Ecn::Ect0), ..datagram(number, 972) });
+    }
+    let until = network.now() + ms(100);
+    let marks: Vec<_> = std::iter::from_fn(|| network.advance(until)).map(|datagram| datagram.ecn).collect();
+    let [ect, ce] = [Ecn::Ect0, Ecn::Ce].map(Some);
+    assert_eq!(marks, [ect, ect, ect, ce, ce, None, ce]);
+    assert_eq!((stats(&network).marked, stats(&network).overflowed), (3, 2));
+}
+
+/// Two flows through one bottleneck: its queue and its rate are for both together.
+#[test]
+fn flows_compete_at_a_shared_node() {
+    let mut network = Network::new(1, epoch());
+    let shared = network.share(Node::megabits(1, 3));
+    for host in [1, 3] {
+        network.link(address(host), address(2), vec![shared.clone(), Node::Delay(ms(5))]);
+    }
+    for number in 0..3 {
+        for host in [1, 3] {
+            network.send(Datagram { from: address(host), ..datagram(number, 972) });
+        }
+    }
+    let until = network.now() + ms(100);
+    let mut arrived = Vec::new();
+    while let Some(datagram) = network.advance(until) {
+        arrived.push((datagram.from == address(1), network.elapsed()));
+    }
+    assert_eq!(arrived, [(true, ms(13)), (false, ms(21)), (true, ms(29)), (false, ms(37))]);
+    let stats = network.shared_stats(&shared).unwrap();
+    assert_eq!((stats.sent, stats.delivered, stats.overflowed), (6, 4, 2));
+    let each = [1, 3].map(|host| network.stats(address(host), address(2)).unwrap().overflowed);
+    assert_eq!(each, [1, 1]);
+    assert_eq!(network.shared_stats(&Node::Bleach), None);
 }

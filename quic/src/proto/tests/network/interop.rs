@@ -140,7 +140,8 @@ fn goodput() {
 #[test]
 fn a_line_that_is_slow_one_way() {
     let mut scenario = download(1, 4 * MIB, ms(15), both(&[]));
-    scenario.links[0] = vec![Node::Bottleneck { bytes_per_second: 25_000, queue: 10 }, Node::Delay(ms(40))];
+    scenario.links[0] =
+        vec![Node::Bottleneck { bytes_per_second: 25_000, queue: 10, mark_from: None }, Node::Delay(ms(40))];
     let report = scenario.run();
     assert!(report.time < SECOND * 6, "{:?}", report.time);
 }
