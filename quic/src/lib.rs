@@ -83,5 +83,5 @@ pub use api::{
 pub use crypto::tls::{ExportError, HandshakeData};
 pub use crypto::{CipherSuite, ClientHello, InvalidClientHello};
 pub use error::{ClosedStream, ConnectError, ConnectionError, KeyUpdateError, ReadError, WriteError};
-pub use packet::{ConnectionId, Dir, Rng, Side, StreamId, TransportError, TransportErrorCode};
+pub use packet::{ConnectionId, Dir, Priority, Rng, Side, StreamId, TransportError, TransportErrorCode};
 pub use wire::{VarInt, VarIntBoundsExceeded};

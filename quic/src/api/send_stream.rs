@@ -14,7 +14,7 @@ use super::wait::wait;
 use crate::driver::shared::send::{SendEnd, SendOutcome};
 use crate::driver::shared::stream::{SEND, Stream, StreamRef};
 use crate::error::{ClosedStream, ConnectionError, WriteError};
-use crate::packet::StreamId;
+use crate::packet::{Priority, StreamId};
 use crate::wire::VarInt;
 
 /// The most that one call copies, and the size that buffers for small writes grow to, bytes.
@@ -216,14 +216,21 @@ impl SendStream {
         })
     }
 
-    /// Streams of higher priority send first, those of equal priority in turns. 0 at first.
+    /// Says which streams send before this one: a plain number, of which higher ones go first, or a [`Priority`] in the
+    /// terms of HTTP. 0 at first. It may change at any time, also while the stream is finishing.
     ///
     /// # Errors
-    /// [`ClosedStream`], if the stream has ended.
-    pub fn set_priority(&mut self, priority: i32) -> Result<(), ClosedStream> {
-        self.stream.send.set_priority(priority).map_err(|_| ClosedStream)?;
+    /// [`ClosedStream`], if the stream has come to its end.
+    pub fn set_priority(&mut self, priority: impl Into<Priority>) -> Result<(), ClosedStream> {
+        self.stream.send.set_priority(priority.into()).map_err(|_| ClosedStream)?;
         self.stream.tell(SEND);
         Ok(())
+    }
+
+    /// The priority last set.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.stream.send.priority()
     }
 
     fn poll_reserve(&mut self, cx: &Context<'_>, want: usize) -> Poll<Result<usize, WriteError>> {

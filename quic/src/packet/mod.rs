@@ -6,6 +6,7 @@ mod congestion;
 mod connection_id;
 mod error;
 mod ids;
+mod priority;
 mod rng;
 mod tx_batch;
 mod version;
@@ -19,6 +20,7 @@ pub use ids::{
     Dir, Ecn, EcnCounts, FourTuple, Level, LocalPath, PacketNumber, PreferredAddress, Side, SocketId,
     SpaceId, StreamId,
 };
+pub use priority::Priority;
 pub use rng::Rng;
 pub use tx_batch::{TxBatch, TxMeta};
 pub use version::{VERSION_1, VERSION_2, Version, reserved_version};

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::chunks::Chunks;
 use super::waiters::Waiters;
 use crate::driver::lock;
+use crate::packet::Priority;
 use crate::wire::VarInt;
 
 /// The sending half: what the application has handed over and the task has not taken yet.
@@ -26,7 +27,9 @@ struct SendState {
     end: Option<SendEnd>,
     /// The task has not heard of `end` yet.
     end_is_news: bool,
-    priority: Option<i32>,
+    priority: Priority,
+    /// The task has not heard of `priority` yet.
+    priority_is_news: bool,
     stopped: Option<VarInt>,
     /// The peer has acknowledged everything, or the reset.
     acknowledged: bool,
@@ -82,7 +85,7 @@ pub struct SendNews {
     /// The stream ends after the data taken.
     pub end: Option<SendEnd>,
     /// A new priority.
-    pub priority: Option<i32>,
+    pub priority: Option<Priority>,
 }
 
 impl SendState {
@@ -227,15 +230,20 @@ impl SendHalf {
     }
 
     /// Asks for a priority among the streams of the connection.
-    pub fn set_priority(&self, priority: i32) -> Result<(), Refused> {
+    ///
+    /// That also works after FIN: what was written waits for its turn.
+    pub fn set_priority(&self, priority: Priority) -> Result<(), Refused> {
         let mut state = lock(&self.state);
-        match state.refused() {
-            Some(refused) => Err(refused),
-            None => {
-                state.priority = Some(priority);
-                Ok(())
-            }
+        if state.outcome().is_some() {
+            return Err(state.refused().unwrap_or(Refused::Ended));
         }
+        (state.priority, state.priority_is_news) = (priority, true);
+        Ok(())
+    }
+
+    /// The priority last asked for.
+    pub fn priority(&self) -> Priority {
+        lock(&self.state).priority
     }
 
     /// Resolves when the stream has come to its end.
@@ -261,7 +269,8 @@ impl SendHalf {
         state.seal_tail();
         chunks.append(&mut state.chunks);
         let end = if std::mem::take(&mut state.end_is_news) { state.end } else { None };
-        SendNews { end, priority: state.priority.take() }
+        let priority = std::mem::take(&mut state.priority_is_news).then_some(state.priority);
+        SendNews { end, priority }
     }
 
     /// For the task: bytes were acknowledged. Returns how many to give back to the pool.

@@ -6,7 +6,7 @@ use super::ids::Standing;
 use super::send::SendPart;
 use super::table::{Queue, Slot};
 use super::{RecvChunk, StreamEvent, Streams, control, event, pending};
-use crate::packet::{Dir, StreamId};
+use crate::packet::{Dir, Priority, StreamId};
 use crate::wire::VarInt;
 
 impl Streams {
@@ -84,9 +84,12 @@ impl Streams {
         self.retire(slot);
     }
 
-    /// Streams of higher priority send first, those of equal priority in turns. 0 at first.
-    pub fn set_priority(&mut self, id: StreamId, priority: i32) {
+    /// Whose data leave first.
+    pub fn set_priority(&mut self, id: StreamId, priority: Priority) {
         let Some(slot) = self.stream_of_app(id) else { return };
+        if self.table.get(slot).is_none_or(|stream| stream.priority == priority) {
+            return;
+        }
         self.repair.set(&mut self.table, slot, false);
         self.fresh.set(&mut self.table, slot, false);
         if let Some(stream) = self.table.get_mut(slot) {

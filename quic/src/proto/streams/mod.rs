@@ -27,6 +27,7 @@ mod app;
 pub(crate) mod assembler;
 mod flow;
 mod ids;
+mod in_order;
 mod index;
 mod peer;
 mod pins;

@@ -7,7 +7,7 @@ use slab::Slab;
 use super::index::Index;
 use super::recv::RecvPart;
 use super::send::SendPart;
-use crate::packet::StreamId;
+use crate::packet::{Priority, StreamId};
 use crate::wire::VarInt;
 
 /// Where the record of a stream is.
@@ -105,8 +105,7 @@ pub(super) struct Stream {
     pub(super) id: StreamId,
     pub(super) send: SendPart,
     pub(super) recv: RecvPart,
-    /// More is more urgent.
-    pub(super) priority: i32,
+    pub(super) priority: Priority,
     /// Bytes that may be sent before it is the next stream's turn.
     pub(super) turn: u64,
     /// Events to tell, see `event`.
@@ -129,7 +128,7 @@ impl Stream {
             id,
             send: SendPart::absent(),
             recv: RecvPart::absent(),
-            priority: 0,
+            priority: Priority::default(),
             turn: 0,
             events: Flags::default(),
             control: Flags::default(),
@@ -145,8 +144,8 @@ impl Stream {
     fn reuse(&mut self, id: StreamId) {
         self.send.close();
         self.recv.close();
-        (self.id, self.priority, self.turn, self.acked) = (id, 0, 0, 0);
-        (self.events, self.control, self.queued) = Default::default();
+        (self.id, self.turn, self.acked) = (id, 0, 0);
+        (self.priority, self.events, self.control, self.queued) = Default::default();
     }
 
     pub(super) fn is_queued(&self, queue: Queue) -> bool {
@@ -212,6 +211,25 @@ impl Table {
             stream.send.close();
             stream.recv.close();
             self.spare.push(stream);
+        }
+    }
+
+    /// Where a stream stands in a queue that is not a list.
+    pub(super) fn place(&self, queue: Queue, slot: Slot) -> Option<usize> {
+        let stream = self.get(slot).filter(|stream| stream.is_queued(queue))?;
+        stream.links.get(queue as usize).map(|link| link.previous as usize)
+    }
+
+    /// Notes where a stream stands in such a queue, or that it has left it.
+    pub(super) fn set_place(&mut self, queue: Queue, slot: Slot, place: Option<usize>) {
+        let Some(stream) = self.get_mut(slot) else { return };
+        let flag = 1 << queue as u8;
+        match place {
+            Some(_) => stream.queued.set(flag),
+            None => stream.queued.clear(flag),
+        }
+        if let Some(link) = stream.link(queue) {
+            link.previous = place.and_then(|place| Slot::try_from(place).ok()).unwrap_or(NONE);
         }
     }
 

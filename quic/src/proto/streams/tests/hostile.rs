@@ -200,7 +200,7 @@ fn late_frames_on_ended_streams_change_nothing() {
         me.stop(id, code(1));
         me.write(id, data("more"));
         me.finish(id);
-        me.set_priority(id, 1);
+        me.set_priority(id, Priority::integer(1));
         me.release(id);
         assert_eq!(me.read(id), None);
         assert!(me.is_empty());

@@ -9,7 +9,7 @@ mod transfer;
 use bytes::Bytes;
 
 use super::*;
-use crate::packet::{TransportError, TransportErrorCode};
+use crate::packet::{Priority, TransportError, TransportErrorCode};
 use crate::proto::space::Tokens;
 use crate::proto::transmit::{FrameCounts, FrameWriter, PacketContent};
 use crate::wire::frame::{Frame, Frames};

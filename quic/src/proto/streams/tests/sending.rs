@@ -267,9 +267,9 @@ fn priority_can_change_at_any_time() {
     for index in 0..3 {
         s.write(uni(ME, index), zeroes(60));
     }
-    s.set_priority(uni(ME, 1), -1);
-    s.set_priority(uni(ME, 2), i32::MAX);
-    s.set_priority(uni(ME, 3), 5);
+    s.set_priority(uni(ME, 1), Priority::integer(-1));
+    s.set_priority(uni(ME, 2), Priority::integer(i32::MAX));
+    s.set_priority(uni(ME, 3), Priority::integer(5));
     s.write(uni(ME, 3), zeroes(60));
     let order: Vec<_> = stream_frames(&flush(&mut s)).iter().map(|(id, ..)| id.index()).collect();
     assert_eq!(order, [2, 3, 0, 1]);
@@ -299,4 +299,22 @@ fn equals_take_turns_of_some_packets() {
     }
     let switches = order.windows(2).filter(|pair| pair[0] != pair[1]).count();
     assert!((12..=16).contains(&switches), "{order:?}");
+}
+
+// covers: R9218-10-03, R9218-12-01
+#[test]
+fn what_is_not_incremental_leaves_one_after_another() {
+    let mut s = end(ME);
+    for index in [2, 0, 1] {
+        s.set_priority(uni(ME, index), Priority::urgency(3, false));
+        s.write(uni(ME, index), zeroes(500));
+    }
+    let first = packet(&mut s, 700).unwrap();
+    assert_eq!(stream_frames(&first)[0], (uni(ME, 0), 0, 500, false));
+    s.write(uni(ME, 0), zeroes(300));
+    lost(&mut s, &first);
+    let order: Vec<_> =
+        stream_frames(&flush(&mut s)).iter().map(|(id, offset, ..)| (id.index(), *offset)).collect();
+    let split = stream_frames(&first)[1].2 as u64;
+    assert_eq!(order, [(0, 0), (1, 0), (0, 500), (1, split), (2, 0)], "what was lost goes first");
 }

@@ -203,7 +203,7 @@ enum Step {
     },
     Priority {
         pick: usize,
-        priority: i32,
+        priority: Priority,
     },
     Send {
         size: usize,
@@ -236,7 +236,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => pick.clone().prop_map(|pick| Step::Stop { pick }),
         5 => (pick.clone(), 1usize..5).prop_map(|(pick, chunks)| Step::Read { pick, chunks }),
         4 => (pick.clone(), any::<bool>()).prop_map(|(pick, all)| Step::Consume { pick, all }),
-        1 => (pick.clone(), -2i32..3).prop_map(|(pick, priority)| Step::Priority { pick, priority }),
+        1 => (pick.clone(), 0u8..8, any::<bool>()).prop_map(|(pick, urgency, incremental)| Step::Priority {
+            pick,
+            priority: Priority::urgency(urgency, incremental),
+        }),
         10 => (20usize..600).prop_map(|size| Step::Send { size }),
         9 => pick.clone().prop_map(|pick| Step::Arrive { pick }),
         1 => pick.clone().prop_map(|pick| Step::Duplicate { pick }),
