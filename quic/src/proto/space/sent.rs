@@ -19,8 +19,8 @@ pub const PACKET_THRESHOLD: u64 = 3;
 /// Skipped packet numbers that are remembered, so that acknowledging one is recognised.
 const MAX_SKIPPED: usize = 16;
 
-/// Slots that packets without ack-eliciting frames may fill before [`SentPackets::is_full`].
-const SLACK: usize = 4096;
+/// Packets without ack-eliciting frames that may be outstanding before [`SentPackets::is_full`].
+const MAX_SILENT: usize = 4096;
 
 /// After so many packets in a row that elicit no acknowledgment, one should (RFC 9000 §13.2.4).
 const NON_ELICITING_RUN: u32 = 24;
@@ -101,8 +101,9 @@ pub struct SentPackets {
     /// The newest skipped numbers, ascending.
     skipped: VecDeque<PacketNumber>,
     bytes_in_flight: u64,
-    packets_in_flight: usize,
     eliciting_in_flight: usize,
+    /// Packets outstanding that the peer owes no acknowledgment for.
+    silent: usize,
     non_eliciting_run: u32,
 }
 
@@ -140,12 +141,12 @@ impl SentPackets {
         debug_assert!(tokens.len() <= usize::from(u16::MAX), "a datagram has at most 65,527 bytes");
         if packet.in_flight {
             self.bytes_in_flight += u64::from(packet.size);
-            self.packets_in_flight += 1;
         }
         if packet.ack_eliciting {
             self.eliciting_in_flight += 1;
             self.non_eliciting_run = 0;
         } else {
+            self.silent += 1;
             self.non_eliciting_run = self.non_eliciting_run.saturating_add(1);
         }
         let first_token = self.log_base.wrapping_add(self.log.len() as u32);
@@ -172,10 +173,11 @@ impl SentPackets {
 
     /// The peer acknowledges so little that packets which elicit no acknowledgment should wait.
     ///
-    /// The congestion window bounds all others.
+    /// The congestion window bounds all others. What is settled does not count, however much of it stands behind a lost
+    /// packet that is still remembered: with nothing in flight no acknowledgment would come to clear it.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.slots.len() >= SLACK + 4 * self.packets_in_flight
+        self.silent >= MAX_SILENT
     }
 
     /// The next packet should carry PING if it would carry nothing else ack-eliciting: otherwise the peer may never
@@ -394,10 +396,11 @@ impl SentPackets {
     fn leave_flight(&mut self, packet: &SentPacket) {
         if packet.in_flight {
             self.bytes_in_flight -= u64::from(packet.size);
-            self.packets_in_flight -= 1;
         }
         if packet.ack_eliciting {
             self.eliciting_in_flight -= 1;
+        } else {
+            self.silent -= 1;
         }
     }
 

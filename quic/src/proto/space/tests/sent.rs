@@ -265,6 +265,24 @@ fn a_stream_of_acknowledgments_asks_for_one_and_is_bounded() {
     assert!(!ring.is_full());
 }
 
+/// On a fast path thousands of packets are acknowledged while a lost one is still remembered. Then acknowledgments must
+/// leave: none would come for them, and nothing else may be in flight.
+#[test]
+fn what_is_settled_behind_a_lost_packet_holds_nothing_up() {
+    let now = epoch();
+    let mut ring = SentPackets::default();
+    for pn in 0..10_000 {
+        ring.push(packet(now, pn % 3 != 0, pn % 3 != 0), &[]);
+    }
+    let mut ignore = Vec::new();
+    ring.acknowledge(1..=9_999, &mut ignore, |_, _, _| {});
+    let bounds = LossBounds { largest_acked: 9_999, active: (PathId(0), Some(9_999)), sent_before: None };
+    assert_eq!(ring.detect_lost(now, bounds, &mut ignore, |_, _, _| {}), None);
+    ring.forget(None);
+    assert_eq!(ring.remembered(), 10_000, "the lost one may still be acknowledged");
+    assert!(!ring.has_ack_eliciting_in_flight() && !ring.is_full());
+}
+
 #[test]
 fn probes_repeat_the_oldest_packets_and_leave_them_outstanding() {
     let now = epoch();

@@ -74,6 +74,17 @@ fn a_bottleneck_with_a_short_queue_is_used_well() {
     }
 }
 
+/// The upload ends a few milliseconds after a loss in it, and the download is far from its end: it needs acknowledgments.
+#[test]
+fn a_fast_upload_with_a_loss_does_not_end_acknowledgments() {
+    let mut scenario = Scenario::download(1, 8_000_000, &[Node::Delay(Duration::from_micros(50))]);
+    (scenario.plan.streams, scenario.plan.send_budget) = ([[0, 1]; 2], 2 << 20);
+    scenario.links[0].extend([Node::megabits(10_000, 2000), Node::Drop(vec![1000])]);
+    scenario.links[1].push(Node::megabits(1_000, 30));
+    let report = scenario.run();
+    assert!(report.time < ms(1000), "{report:?}");
+}
+
 /// Both ends update their keys as often as they may, on paths that lose, delay, repeat and change packets.
 // covers: R9001-5.3-03 R9001-6.1-01 R9001-6.1-03 R9001-6.2-01 R9001-6.4-01
 #[test]
