@@ -78,7 +78,7 @@ mod wire;
 #[cfg(feature = "tokio")]
 pub use api::{
     BiStream, Connecting, Connection, ConnectionStats, Endpoint, EndpointBuilder, EndpointStats, Incoming,
-    IncomingConnections, PathChanges, RecvStream, RetryError, SendStream, ZeroRttAccepted,
+    IncomingConnections, PathChanges, RecvStream, RetryError, SendStream, TurnedAwayBy, ZeroRttAccepted,
 };
 pub use crypto::tls::{ExportError, HandshakeData};
 pub use crypto::{CipherSuite, ClientHello, InvalidClientHello};

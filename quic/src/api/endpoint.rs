@@ -4,13 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
 use super::wait::wait;
-use super::{Connecting, Incoming};
+use super::{Connecting, EndpointStats, Incoming};
 use crate::config::{ClientConfig, ConfigError, EndpointConfig, ServerConfig};
 use crate::driver::endpoint_task::EndpointTask;
 use crate::driver::shared::endpoint::Endpoint as Shared;
@@ -188,17 +187,10 @@ impl Endpoint {
         self.shared.connections()
     }
 
-    /// What was turned away so far.
+    /// What was done and what was turned away so far.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
-        let counters = &self.shared.counters;
-        EndpointStats {
-            malformed: counters.malformed.load(Ordering::Relaxed),
-            unknown: counters.unknown.load(Ordering::Relaxed),
-            overflowed: counters.overflowed.load(Ordering::Relaxed),
-            unanswered: counters.unanswered.load(Ordering::Relaxed),
-            turned_away: counters.turned_away.load(Ordering::Relaxed),
-        }
+        EndpointStats::new(&self.shared)
     }
 
     /// Closes all connections with this code and reason, refuses those that wait, and takes no new ones. That happens at
@@ -266,22 +258,6 @@ impl Drop for IncomingConnections {
             self.endpoint.shared.incoming.cancel(ticket);
         }
     }
-}
-
-/// What an endpoint has turned away. Counts begin at 0 with the endpoint.
-#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EndpointStats {
-    /// Datagrams that are not QUIC, cannot be opened, or come from port 0.
-    pub malformed: u64,
-    /// Datagrams of connections that nobody knows.
-    pub unknown: u64,
-    /// Datagrams for which a connection had no room.
-    pub overflowed: u64,
-    /// Stateless answers that were due and not given, because there were too many.
-    pub unanswered: u64,
-    /// Clients refused, or asked to come again, because there were too many.
-    pub turned_away: u64,
 }
 
 /// Builds an [`Endpoint`].

@@ -31,6 +31,9 @@ pub struct EndpointConfig {
     pub(crate) rng_seed: Option<Secret>,
     pub(crate) max_connections: usize,
     pub(crate) max_incoming: usize,
+    pub(crate) max_handshakes: usize,
+    pub(crate) max_handshakes_per_network: usize,
+    pub(crate) unauthenticated_memory: usize,
     pub(crate) incoming_buffer_size: usize,
     pub(crate) stateless_answers_per_second: u32,
     pub(crate) socket_receive_buffer: usize,
@@ -55,6 +58,9 @@ impl Default for EndpointConfig {
             rng_seed: None,
             max_connections: 1 << 20,
             max_incoming: 1024,
+            max_handshakes: 4096,
+            max_handshakes_per_network: 1024,
+            unauthenticated_memory: 64 << 20,
             incoming_buffer_size: 64 << 10,
             stateless_answers_per_second: 10_000,
             socket_receive_buffer: 4 << 20,
@@ -122,6 +128,35 @@ impl EndpointConfigBuilder {
         self
     }
 
+    /// How many handshakes of clients are under way at most, those included that wait for `accept`. Default 4096. Clients
+    /// beyond it are asked to come again with Retry, or refused if they have.
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.0.max_handshakes = handshakes;
+        self
+    }
+
+    /// The same for the clients of one IPv4 address, or of one IPv6 network of 64 bits. Default 1024.
+    ///
+    /// Clients that have proven their address are counted apart from those that have not: whoever forges an address keeps
+    /// out nobody who really is there.
+    pub fn max_handshakes_per_network(mut self, handshakes: usize) -> Self {
+        self.0.max_handshakes_per_network = handshakes;
+        self
+    }
+
+    /// How many bytes all clients together may occupy that have not completed the handshake. Default 64 MiB, at least 128
+    /// KiB.
+    ///
+    /// Half of it is for datagrams that wait to be looked at; when that is full they are dropped. The other half is for what
+    /// is kept of clients: a basic amount for each, TLS messages, packets that came before their keys. Clients that have
+    /// not proven their address may use half of that. Who comes when it is used up is asked to come again, or refused; who
+    /// makes us keep more than 8 KiB then is ended with CONNECTION_REFUSED. Early data (0-RTT) are not counted: their
+    /// senders are known from an earlier connection, and the receive window bounds them.
+    pub fn unauthenticated_memory(mut self, bytes: usize) -> Self {
+        self.0.unauthenticated_memory = bytes;
+        self
+    }
+
     /// How many bytes are kept for a connection that waits for `accept`. Default 64 KiB, at least 4096.
     pub fn incoming_buffer_size(mut self, bytes: usize) -> Self {
         self.0.incoming_buffer_size = bytes;
@@ -162,6 +197,9 @@ impl EndpointConfigBuilder {
         check(c.connection_ids.len() <= MAX_CID_LEN, "connection_ids", "are longer than 20 bytes")?;
         check(c.max_connections > 0, "max_connections", "is 0")?;
         check(c.max_incoming > 0, "max_incoming", "is 0")?;
+        check(c.max_handshakes > 0, "max_handshakes", "is 0")?;
+        check(c.max_handshakes_per_network > 0, "max_handshakes_per_network", "is 0")?;
+        check(c.unauthenticated_memory >= 128 << 10, "unauthenticated_memory", "is below 128 KiB")?;
         check(c.token_key_period >= Duration::from_secs(60), "token_key_period", "is below a minute")?;
         check(c.incoming_buffer_size >= 4096, "incoming_buffer_size", "is below 4096")?;
         Ok(self.0)

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::connection_task::ConnectionTask;
 use super::ending::Ending;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, MIN_LIMIT};
 use super::routes::Entries;
+use super::shared::admission::Handshaking;
 use super::shared::connection::{Connection, ConnectionRef};
-use super::shared::endpoint::{Endpoint, Handshaking};
+use super::shared::endpoint::{Counters, Endpoint};
 use crate::config::ServerConfig;
 use crate::error::ConnectionError;
 use crate::net::Transmit;
@@ -40,6 +41,8 @@ impl Waiting {
                     let remote = self.incoming.path().remote;
                     tracing::debug!(%remote, "more datagrams before the decision than are kept");
                 }
+                // Few bytes: what is kept of a client has a limit of its own.
+                self.handshaking.set_bytes(self.incoming.held());
             }
         }
     }
@@ -59,7 +62,9 @@ impl Waiting {
             Self { incoming, inbox, handshaking }.refuse(endpoint);
             return Err(ConnectionError::LocallyClosed);
         }
-        inbox.set_limit(Inbox::limit(&config.transport));
+        Counters::count(&endpoint.counters.accepted);
+        let handshake = MIN_LIMIT.max(endpoint.config.incoming_buffer_size);
+        inbox.on_accepted(handshake, Inbox::limit(&config.transport));
         let initial = Some((path.remote, incoming.dcid()));
         let mut ending = Ending::new(endpoint.clone(), shared, Entries { initial, ..Entries::default() });
         ending.handshaking = Some(handshaking);
@@ -69,32 +74,50 @@ impl Waiting {
 
     /// Tells the client that there will be no connection.
     pub fn refuse(self, endpoint: &Endpoint) {
-        answer(endpoint, self.incoming.path(), &endpoint::refuse(&self.incoming));
-        self.ignore(endpoint);
+        refuse(endpoint, &self.incoming);
+        self.forget(endpoint);
     }
 
     /// Asks the client to come again with a token that proves its address. Gives it back if it has followed one already.
     pub fn retry(self, endpoint: &Endpoint) -> Option<Self> {
-        let mut rng = endpoint.fork_rng();
-        let ids = &*endpoint.core.connection_ids;
-        match endpoint::retry(&self.incoming, super::wall_clock(), &endpoint.tokens, ids, &mut rng) {
-            Some(retry) => {
-                answer(endpoint, self.incoming.path(), &retry);
-                self.ignore(endpoint);
-                None
-            }
-            None => Some(self),
+        if !retry(endpoint, &self.incoming) {
+            return Some(self);
         }
+        self.forget(endpoint);
+        None
     }
 
     /// Forgets the client without a word.
     pub fn ignore(self, endpoint: &Endpoint) {
+        Counters::count(&endpoint.counters.ignored);
+        self.forget(endpoint);
+    }
+
+    fn forget(self, endpoint: &Endpoint) {
         let Self { incoming, inbox, .. } = self;
         endpoint.routes.remove_initial(&inbox, incoming.path().remote, incoming.dcid());
         inbox.close();
         // It may have been the last thing that the endpoint's task was there for.
         endpoint.signal.set();
     }
+}
+
+/// Tells a client that there will be no connection.
+pub fn refuse(endpoint: &Endpoint, incoming: &Incoming) {
+    Counters::count(&endpoint.counters.refused);
+    answer(endpoint, incoming.path(), &endpoint::refuse(incoming));
+}
+
+/// Asks a client to come again with a token that proves its address. False if it has followed a Retry already.
+pub fn retry(endpoint: &Endpoint, incoming: &Incoming) -> bool {
+    let mut rng = endpoint.fork_rng();
+    let ids = &*endpoint.core.connection_ids;
+    let retry = endpoint::retry(incoming, super::wall_clock(), &endpoint.tokens, ids, &mut rng);
+    if let Some(retry) = &retry {
+        Counters::count(&endpoint.counters.retries);
+        answer(endpoint, incoming.path(), retry);
+    }
+    retry.is_some()
 }
 
 /// Sends an answer that belongs to no connection. It never waits: what the socket has no room for is lost.

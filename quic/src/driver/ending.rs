@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::routes::Entries;
+use super::shared::admission::Handshaking;
 use super::shared::connection::Connection;
-use super::shared::endpoint::{Endpoint, Handshaking};
+use super::shared::endpoint::Endpoint;
 use super::shared::stream::Stream;
 use crate::error::ConnectionError;
 use crate::packet::StreamId;

@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::accept::{Waiting, answer};
+use super::accept::{self, Waiting, answer};
 use super::allowance::Allowance;
 use super::inbox::Inbox;
 use super::routes::Route;
-use super::shared::endpoint::{Counters, Endpoint};
+use super::shared::admission::Handshaking;
+use super::shared::endpoint::{Counters, Endpoint, TurnedAway};
 use super::shared::signal::Signal;
 use super::shared::sockets::{Added, Sockets};
 use super::timer::Timer;
@@ -253,6 +254,7 @@ impl EndpointTask {
             }
             Route::Tombstone(tombstone) => {
                 if let Some(close) = tombstone.answer(burst.path.remote, burst.buffer.as_ref().len()) {
+                    Counters::count(&self.endpoint.counters.closing_answers);
                     answer(&self.endpoint, burst.path, close);
                 }
             }
@@ -273,6 +275,7 @@ impl EndpointTask {
         }
         let len = burst.segment_size.min(datagram.len());
         if let Some(reset) = stateless_reset(dcid, len, &self.endpoint.core.reset_key, &mut self.rng) {
+            Counters::count(&self.endpoint.counters.stateless_resets);
             answer(&self.endpoint, burst.path, &reset);
         }
     }
@@ -291,6 +294,7 @@ impl EndpointTask {
         {
             let offer: Vec<u32> = versions.offer().collect();
             let datagram = version_negotiation(dcid, scid, &offer, &mut self.rng);
+            Counters::count(&self.endpoint.counters.version_negotiations);
             answer(&self.endpoint, burst.path, &datagram);
         }
     }
@@ -330,6 +334,7 @@ impl EndpointTask {
         match opened {
             Ok(incoming) => self.queue(burst.received, incoming, &config),
             Err(Rejected::InvalidToken(close)) => {
+                Counters::count(&self.endpoint.counters.invalid_tokens);
                 if self.answers.take(burst.received, &self.endpoint) {
                     answer(&self.endpoint, burst.path, &close);
                 }
@@ -340,25 +345,21 @@ impl EndpointTask {
 
     fn queue(&mut self, now: Instant, incoming: Incoming, config: &ServerConfig) {
         let endpoint = &self.endpoint;
-        let inbox = Arc::new(Inbox::new(endpoint.config.incoming_buffer_size));
         let (remote, dcid) = (incoming.path().remote, incoming.dcid());
-        let wants_retry = !incoming.is_validated() && endpoint.wants_retry(config.retry);
-        let waiting = Waiting { incoming, inbox, handshaking: endpoint.begin_handshake() };
-        let queued = endpoint.incoming.len();
-        let crowded = queued >= endpoint.config.max_incoming
-            || queued + endpoint.connections() >= endpoint.config.max_connections;
-        let loaded = wants_retry && config.retry != RetryPolicy::Always;
-        if crowded || loaded {
-            Counters::count(&endpoint.counters.turned_away);
-        }
-        if crowded || wants_retry {
-            if self.answers.take(now, endpoint)
-                && let Some(waiting) = waiting.retry(endpoint)
-            {
-                waiting.refuse(endpoint);
+        let handshaking = match self.let_in(&incoming, config) {
+            Ok(handshaking) => handshaking,
+            Err(reason) => {
+                if let Some(reason) = reason {
+                    endpoint.counters.turned_away(reason);
+                }
+                if self.answers.take(now, endpoint) && !accept::retry(endpoint, &incoming) {
+                    accept::refuse(endpoint, &incoming);
+                }
+                return;
             }
-            return;
-        }
+        };
+        let inbox = Inbox::of_stranger(endpoint.config.incoming_buffer_size, endpoint.admission.clone());
+        let waiting = Waiting { incoming, inbox: Arc::new(inbox), handshaking };
         if !endpoint.routes.add_initial(&waiting.inbox, remote, dcid) {
             return;
         }
@@ -370,6 +371,24 @@ impl EndpointTask {
                 waiting.ignore(endpoint);
             }
         }
+    }
+
+    /// Enters a client that wants a connection; or why not, where it is not the policy to ask everybody for Retry.
+    fn let_in(&self, incoming: &Incoming, config: &ServerConfig) -> Result<Handshaking, Option<TurnedAway>> {
+        let endpoint = &self.endpoint;
+        let (queued, limits) = (endpoint.incoming.len(), &endpoint.config);
+        if queued >= limits.max_incoming {
+            return Err(Some(TurnedAway::Incoming));
+        }
+        if queued + endpoint.connections() >= limits.max_connections {
+            return Err(Some(TurnedAway::Connections));
+        }
+        let validated = incoming.is_validated();
+        if !validated && endpoint.wants_retry(config.retry) {
+            return Err((config.retry != RetryPolicy::Always).then_some(TurnedAway::Load));
+        }
+        let begun = endpoint.admission.begin(incoming.path().remote.ip(), validated, incoming.held());
+        begun.map_err(|full| Some(TurnedAway::Full(full)))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Datagrams on their way to the task of a connection.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::lock;
+use super::shared::admission::Admission;
 use super::shared::signal::Signal;
 use crate::config::TransportConfig;
 use crate::packet::Burst;
@@ -27,8 +28,29 @@ struct State {
     bursts: VecDeque<Burst>,
     pinned: usize,
     limit: usize,
+    /// The limit once the peer is known.
+    limit_known: usize,
+    /// What is pinned counts there as well, until the peer is known.
+    account: Option<Arc<Admission>>,
     closed: bool,
     dropped: u64,
+}
+
+impl State {
+    /// So much of what is pinned is let go of.
+    fn unpin(&mut self, bytes: usize) {
+        let before = self.pinned;
+        self.pinned = before.saturating_sub(bytes);
+        if let Some(account) = &self.account {
+            account.unqueue(before - self.pinned);
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.unpin(usize::MAX);
+    }
 }
 
 /// What a burst counts for.
@@ -36,8 +58,8 @@ pub fn weight(burst: &Burst) -> usize {
     burst.buffer.capacity() + OVERHEAD
 }
 
-/// No inbox of a connection takes less, bytes.
-const MIN_LIMIT: usize = 256 << 10;
+/// No inbox of a connection takes less, bytes; that of a client in its handshake not more.
+pub const MIN_LIMIT: usize = 256 << 10;
 
 impl Inbox {
     /// How much the inbox of a connection may pin: what the peer may send of data at once, and some more.
@@ -47,16 +69,48 @@ impl Inbox {
 
     /// An empty queue of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        let state = State { bursts: VecDeque::new(), pinned: 0, limit, closed: false, dropped: 0 };
+        let state = State {
+            bursts: VecDeque::new(),
+            pinned: 0,
+            limit,
+            limit_known: limit,
+            account: None,
+            closed: false,
+            dropped: 0,
+        };
         Self { state: Mutex::new(state), signal: Signal::default() }
+    }
+
+    /// The same for a client that nobody knows yet: what it pins counts against what all such clients may.
+    pub fn of_stranger(limit: usize, account: Arc<Admission>) -> Self {
+        let inbox = Self::new(limit);
+        lock(&inbox.state).account = Some(account);
+        inbox
+    }
+
+    /// The client was accepted: it may pin `handshake` bytes until the handshake is complete, and `limit` from then on.
+    pub fn on_accepted(&self, handshake: usize, limit: usize) {
+        let mut state = lock(&self.state);
+        (state.limit, state.limit_known) = (handshake, limit);
+    }
+
+    /// The handshake is complete: the client is no stranger any more.
+    pub fn on_known(&self) {
+        let mut state = lock(&self.state);
+        state.limit = state.limit_known;
+        if let Some(account) = state.account.take() {
+            account.unqueue(state.pinned);
+        }
     }
 
     /// Adds a run of datagrams, and wakes the task if it is the first. False if it was dropped.
     pub fn push(&self, burst: Burst) -> bool {
         {
             let mut state = lock(&self.state);
-            let pinned = state.pinned + weight(&burst);
-            if state.closed || pinned > state.limit {
+            let more = weight(&burst);
+            let pinned = state.pinned + more;
+            let refused = state.closed || pinned > state.limit;
+            if refused || state.account.as_ref().is_some_and(|account| !account.queue(more)) {
                 state.dropped += burst.datagrams() as u64;
                 return false;
             }
@@ -74,16 +128,11 @@ impl Inbox {
     /// returns the datagrams dropped so far.
     pub fn take(&self, local: &mut VecDeque<Burst>, processed: usize) -> u64 {
         let mut state = lock(&self.state);
-        state.pinned = state.pinned.saturating_sub(processed);
+        state.unpin(processed);
         if local.is_empty() {
             std::mem::swap(&mut state.bursts, local);
         }
         state.dropped
-    }
-
-    /// How much may be queued from now on, bytes.
-    pub fn set_limit(&self, limit: usize) {
-        lock(&self.state).limit = limit;
     }
 
     /// Refuses what comes from now on, and drops what is there.
@@ -91,6 +140,7 @@ impl Inbox {
         let bursts = {
             let mut state = lock(&self.state);
             state.closed = true;
+            state.unpin(usize::MAX);
             std::mem::take(&mut state.bursts)
         };
         drop(bursts);

@@ -36,6 +36,7 @@
 //! | commands, progress, snapshot | `shared::connection` | what their names say | a store or a copy |
 //! | inbox | `inbox` | bursts and the memory they pin | a push; the task swaps |
 //! | sockets | `shared::sockets` | which socket an identifier stands for | a copy of the list of sockets |
+//! | networks | `shared::admission` | handshakes by address of the client | one hash operation |
 //! | allowance | `allowance` | how many stateless answers may leave | arithmetic |
 //! | routes | `routes` | who gets which datagrams, per shard | one hash operation |
 //! | recent IDs | `unique_ids` | connection IDs that may not be routed yet | a scan of 64 |

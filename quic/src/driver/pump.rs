@@ -8,6 +8,7 @@ use super::connection_task::ConnectionTask;
 use super::ending::StreamEntry;
 use super::inbox;
 use super::shared::connection::{Commands, Snapshot};
+use super::shared::endpoint::Counters;
 use super::shared::open_credit::OpenCredit;
 use super::shared::recv::{MAX_CHUNKS, RecvEnd};
 use super::shared::send::SendEnd;
@@ -37,6 +38,7 @@ impl ConnectionTask {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.connection.handle_timeout(now);
         }
+        self.check_cost(now);
         self.check_early_data();
         self.absorb(now);
         again |= self.drain(now);
@@ -86,6 +88,15 @@ impl ConnectionTask {
                 self.processed += inbox::weight(&burst);
                 self.connection.handle_burst(now, burst);
             }
+        }
+    }
+
+    /// A client that has not completed the handshake ends here if all of them together cost too much.
+    fn check_cost(&mut self, now: Instant) {
+        let Some(handshaking) = &mut self.ending.handshaking else { return };
+        if !handshaking.set_bytes(self.connection.handshake_bytes()) && !self.connection.is_closed() {
+            Counters::count(&self.ending.endpoint.counters.overloaded);
+            self.connection.refuse(now);
         }
     }
 
@@ -309,7 +320,9 @@ impl ConnectionTask {
                 let data = self.connection.handshake_data();
                 let identity = self.connection.peer_identity().map(std::sync::Arc::new);
                 self.ending.endpoint.answered(shared);
-                self.ending.handshaking = None;
+                if self.ending.handshaking.take().is_some() {
+                    shared.inbox.on_known();
+                }
                 shared.advance(|progress| {
                     progress.handshake_data = data;
                     progress.peer_identity = identity;

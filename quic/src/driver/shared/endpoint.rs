@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::accepted::Accepted;
+use super::admission::{Admission, Full};
 use super::connection::{Connection, ConnectionRef};
 use super::signal::Signal;
 use super::sockets::{SocketUse, Sockets};
@@ -56,8 +57,10 @@ pub struct Endpoint {
     pub incoming: Accepted<Waiting>,
     /// Wakes the endpoint task: there may be nothing left to do.
     pub signal: Signal,
-    /// What was dropped.
+    /// What was done, and what was dropped.
     pub counters: Counters,
+    /// Clients in their handshakes.
+    pub admission: Arc<Admission>,
     /// How many stateless answers may leave.
     pub answers: Arc<Allowance>,
     server: Mutex<Option<Arc<ServerConfig>>>,
@@ -66,21 +69,22 @@ pub struct Endpoint {
     registry: Mutex<Registry>,
     runtime: tokio::runtime::Handle,
     handles: AtomicUsize,
-    /// Clients that wait for a decision, and connections that were accepted and have not completed the handshake.
-    handshaking: Arc<AtomicUsize>,
 }
 
-/// A handshake of a server, from the first Initial on; counted as under way until this is dropped.
-#[derive(Debug)]
-pub struct Handshaking(Arc<AtomicUsize>);
-
-impl Drop for Handshaking {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Why a client was turned away by the endpoint itself.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// There are as many connections as may be.
+    Connections,
+    /// As many wait for `accept` as may.
+    Incoming,
+    /// One of the limits on handshakes.
+    Full(Full),
+    /// More handshakes than the policy takes without Retry.
+    Load,
 }
 
-/// Datagrams and connections that were turned away.
+/// What an endpoint did, and what it dropped; the public names are in [`EndpointStats`](crate::EndpointStats).
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Datagrams that are none of QUIC, or from port 0.
@@ -91,14 +95,56 @@ pub struct Counters {
     pub overflowed: AtomicU64,
     /// Stateless answers that were due and not given.
     pub unanswered: AtomicU64,
-    /// Connections refused, or asked to come again, because there were too many.
-    pub turned_away: AtomicU64,
+    /// Connections that we opened.
+    pub opened: AtomicU64,
+    /// Clients that were accepted.
+    pub accepted: AtomicU64,
+    /// Clients that were told that there will be no connection.
+    pub refused: AtomicU64,
+    /// Clients that were told nothing.
+    pub ignored: AtomicU64,
+    /// Clients that were asked to come again.
+    pub retries: AtomicU64,
+    /// Clients with an invalid token.
+    pub invalid_tokens: AtomicU64,
+    /// Version Negotiation packets.
+    pub version_negotiations: AtomicU64,
+    /// Stateless resets.
+    pub stateless_resets: AtomicU64,
+    /// Answers of closed connections.
+    pub closing_answers: AtomicU64,
+    /// Handshakes ended because their clients cost too much.
+    pub overloaded: AtomicU64,
+    /// Turned away: too many connections.
+    pub too_many_connections: AtomicU64,
+    /// Turned away: too many wait.
+    pub too_many_incoming: AtomicU64,
+    /// Turned away: too many handshakes.
+    pub too_many_handshakes: AtomicU64,
+    /// Turned away: too many handshakes of one network.
+    pub too_many_of_network: AtomicU64,
+    /// Turned away: too much memory in handshakes.
+    pub too_much_memory: AtomicU64,
+    /// Turned away: enough handshakes to ask for Retry.
+    pub under_load: AtomicU64,
 }
 
 impl Counters {
     /// Counts one.
     pub fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a client that is turned away.
+    pub fn turned_away(&self, reason: TurnedAway) {
+        Self::count(match reason {
+            TurnedAway::Connections => &self.too_many_connections,
+            TurnedAway::Incoming => &self.too_many_incoming,
+            TurnedAway::Full(Full::Handshakes) => &self.too_many_handshakes,
+            TurnedAway::Full(Full::Network) => &self.too_many_of_network,
+            TurnedAway::Full(Full::Memory) => &self.too_much_memory,
+            TurnedAway::Load => &self.under_load,
+        });
     }
 }
 
@@ -139,7 +185,7 @@ impl Endpoint {
             registry: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
             handles: AtomicUsize::new(0),
-            handshaking: Arc::default(),
+            admission: Arc::new(Admission::new(&config)),
             sockets: Arc::new(Sockets::new(socket)),
             config,
         }
@@ -242,15 +288,9 @@ impl Endpoint {
     pub fn wants_retry(&self, policy: RetryPolicy) -> bool {
         match policy {
             RetryPolicy::Never => false,
-            RetryPolicy::UnderLoad { handshakes } => self.handshaking.load(Ordering::Relaxed) > handshakes,
+            RetryPolicy::UnderLoad { handshakes } => self.admission.handshakes() > handshakes,
             RetryPolicy::Always => true,
         }
-    }
-
-    /// Counts a handshake.
-    pub fn begin_handshake(&self) -> Handshaking {
-        self.handshaking.fetch_add(1, Ordering::Relaxed);
-        Handshaking(self.handshaking.clone())
     }
 
     /// An independent source of randomness.
@@ -301,6 +341,7 @@ impl Endpoint {
         if !self.register(&shared, Some(remote.ip())) {
             return Err(ConnectError::EndpointClosed);
         }
+        Counters::count(&self.counters.opened);
         let mut ending = Ending::new(self.clone(), shared.clone(), Entries::default());
         let by_address = self.core.connection_ids.is_empty();
         if by_address && !self.routes.add_peer(&shared.inbox, &mut ending.entries, remote) {

@@ -1,6 +1,7 @@
 //! What a handle of the application and the task of its connection share: small parts, each behind its own short lock.
 
 pub mod accepted;
+pub mod admission;
 pub mod chunks;
 pub mod connection;
 pub mod endpoint;

@@ -1,5 +1,7 @@
 //! Clients that come in, and every way to decide about them, over a socket of the test's own.
 
+mod limits;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -162,6 +162,12 @@ impl CryptoRecv {
         &self.ready
     }
 
+    /// Bytes that are held here, or that TLS was given: it keeps what is no whole message yet.
+    pub fn held(&self) -> usize {
+        let later: usize = self.later.values().map(Vec::len).sum();
+        usize::try_from(self.ready_end()).unwrap_or(usize::MAX).saturating_add(later)
+    }
+
     /// True if bytes arrived that were not read.
     pub fn has_unread(&self) -> bool {
         !self.ready.is_empty() || !self.later.is_empty()

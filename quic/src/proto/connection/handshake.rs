@@ -220,6 +220,11 @@ impl Handshake {
         self.send.get(space.index()).is_some_and(CryptoSend::wants_to_send)
     }
 
+    /// Bytes of the peer's TLS messages, read or not.
+    pub fn held(&self) -> usize {
+        self.recv.iter().map(CryptoRecv::held).sum()
+    }
+
     fn recv(&mut self, space: SpaceId) -> &mut CryptoRecv {
         match space {
             SpaceId::Initial => &mut self.recv[0],

@@ -88,6 +88,17 @@ impl Connection {
         self.vanish(now, error);
     }
 
+    /// Ends a handshake that costs more than this server has to spare (RFC 9000 §20.1).
+    pub fn refuse(&mut self, now: Instant) {
+        self.fail(now, TransportError::new(Code::CONNECTION_REFUSED, "too many handshakes"));
+    }
+
+    /// What the peer has sent in its handshake and is kept: packets before their keys, and TLS messages, bytes.
+    #[must_use]
+    pub fn handshake_bytes(&self) -> usize {
+        self.parked.bytes() + self.handshake.held()
+    }
+
     /// Closes the connection for an error that this end found.
     pub(in crate::proto) fn fail(&mut self, now: Instant, error: TransportError) {
         let close = Some(CloseError::Transport { code: error.code, frame_type: error.frame_type });

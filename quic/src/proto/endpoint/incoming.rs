@@ -23,6 +23,9 @@ const MAX_HELLO: usize = 16 << 10;
 /// Datagrams that are kept until somebody decides; a ClientHello of the largest size fits.
 const MAX_WAITING: usize = 32;
 
+/// Bytes of datagrams, and of the buffers that they keep alive, up to which another is kept.
+const MAX_WAITING_BYTES: usize = 128 << 10;
+
 /// Destination IDs of first Initials have at least 8 bytes (RFC 9000 §7.2).
 const MIN_DCID_LEN: usize = 8;
 
@@ -182,7 +185,7 @@ impl Incoming {
     /// Further datagrams to the same original destination ID. False if too many wait already: then they are dropped.
     pub fn absorb(&mut self, burst: Burst) -> bool {
         let datagrams = burst.datagrams();
-        if self.waiting + datagrams > MAX_WAITING {
+        if self.waiting + datagrams > MAX_WAITING || self.waiting_bytes() >= MAX_WAITING_BYTES {
             return false;
         }
         self.waiting += datagrams;
@@ -195,6 +198,16 @@ impl Incoming {
         }
         self.rest.push(burst);
         true
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.rest.iter().map(|burst| burst.buffer.capacity()).sum()
+    }
+
+    /// What the client has sent so far and is kept, bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.first.datagram_len + self.hello.held() + self.waiting_bytes()
     }
 
     /// Looks for the ClientHello in the Initials of a datagram that the connection will accept.

@@ -7,6 +7,9 @@ use crate::packet::{Ecn, Level};
 /// How many packets wait; those beyond are dropped, and the peer sends them again.
 const MAX_PARKED: usize = 12;
 
+/// How many bytes of packets wait: large ones are fewer. One of any size may.
+const MAX_BYTES: usize = 64 << 10;
+
 /// A packet, or the run of packets at the end of a datagram, that waits for keys.
 #[derive(Debug)]
 pub struct ParkedPacket {
@@ -26,11 +29,16 @@ pub struct Parked {
 impl Parked {
     /// Keeps a packet; returns false if too many are kept already.
     pub(super) fn push(&mut self, packet: ParkedPacket) -> bool {
-        let room = self.packets.len() < MAX_PARKED;
+        let room = self.packets.len() < MAX_PARKED && self.bytes() < MAX_BYTES;
         if room {
             self.packets.push(packet);
         }
         room
+    }
+
+    /// How many bytes wait.
+    pub(in crate::proto) fn bytes(&self) -> usize {
+        self.packets.iter().map(|packet| packet.bytes.len()).sum()
     }
 
     /// New keys exist, or old ones may be used now.
