@@ -269,6 +269,31 @@ pub enum WriteError {
     Connection(#[from] ConnectionError),
 }
 
+/// Why a datagram is not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendDatagramError {
+    /// The peer takes no datagrams, or it is not known yet whether it does.
+    #[error("the peer takes no datagrams")]
+    UnsupportedByPeer,
+    /// This end is configured to send none.
+    #[error("sending datagrams is switched off")]
+    Disabled,
+    /// It does not fit a packet on the present path, or the peer takes none that are so large.
+    #[error("the datagram is too large: the most is {max} bytes")]
+    TooLarge {
+        /// The largest that could be sent at the moment of the call, bytes.
+        max: usize,
+    },
+    /// There is no room for it, and nothing else was to be dropped for it
+    /// ([`DatagramPolicy::DropNewest`](crate::config::DatagramPolicy::DropNewest)).
+    #[error("too many datagrams wait to be sent")]
+    Full,
+    /// The connection ended.
+    #[error(transparent)]
+    ConnectionLost(#[from] ConnectionError),
+}
+
 /// The stream was finished, reset or stopped before; the call has no effect.
 #[derive(Debug, Copy, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stream is closed")]
@@ -339,6 +364,18 @@ impl From<WriteError> for io::Error {
     }
 }
 
+impl From<SendDatagramError> for io::Error {
+    fn from(error: SendDatagramError) -> Self {
+        let kind = match &error {
+            SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled => io::ErrorKind::Unsupported,
+            SendDatagramError::TooLarge { .. } => io::ErrorKind::InvalidInput,
+            SendDatagramError::Full => io::ErrorKind::WouldBlock,
+            SendDatagramError::ConnectionLost(error) => error.kind(),
+        };
+        Self::new(kind, error)
+    }
+}
+
 impl From<ClosedStream> for io::Error {
     fn from(error: ClosedStream) -> Self {
         Self::new(io::ErrorKind::NotConnected, error)
@@ -385,6 +422,9 @@ mod tests {
         assert_eq!(io::Error::from(lost).kind(), io::ErrorKind::TimedOut);
         assert_eq!(io::Error::from(WriteError::Stopped(7_u8.into())).kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(io::Error::from(ReadExactError::FinishedEarly(3)).kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(io::Error::from(SendDatagramError::Full).kind(), io::ErrorKind::WouldBlock);
+        let lost = SendDatagramError::from(ConnectionError::TimedOut);
+        assert_eq!(io::Error::from(lost).kind(), io::ErrorKind::TimedOut);
         let application = ConnectionError::Application { code: 3_u8.into(), reason: "bye".into() };
         assert_eq!(application.to_string(), "closed by the peer's application: code 3: bye");
     }

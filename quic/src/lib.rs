@@ -82,6 +82,10 @@ pub use api::{
 };
 pub use crypto::tls::{ExportError, HandshakeData};
 pub use crypto::{CipherSuite, ClientHello, InvalidClientHello};
-pub use error::{ClosedStream, ConnectError, ConnectionError, KeyUpdateError, ReadError, WriteError};
-pub use packet::{ConnectionId, Dir, Priority, Rng, Side, StreamId, TransportError, TransportErrorCode};
+pub use error::{
+    ClosedStream, ConnectError, ConnectionError, KeyUpdateError, ReadError, SendDatagramError, WriteError,
+};
+pub use packet::{
+    ConnectionId, DatagramFate, Dir, Priority, Rng, Side, StreamId, TransportError, TransportErrorCode,
+};
 pub use wire::{VarInt, VarIntBoundsExceeded};

@@ -41,8 +41,8 @@ pub use crate::crypto::tls::{
     ClientResumption, ClientTls, EarlyData, EarlyDataPolicy, MemorySessionStore, Remembered,
     ServerResumption, ServerTls, Session, SessionKey, SessionStore, StoredSession, TlsConfigError,
 };
-pub use crate::packet::PreferredAddress;
 pub use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
+pub use crate::packet::{DatagramPolicy, PreferredAddress};
 pub use rustls::server::StoresServerSessions;
 
 /// A setting that cannot work.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ConfigError, check};
-use crate::packet::{CongestionControl, MIN_DATAGRAM_SIZE, TxBatch};
+use crate::packet::{CongestionControl, DatagramPolicy, MIN_DATAGRAM_SIZE, TxBatch};
 use crate::wire::VarInt;
 
 /// How a connection behaves, whichever end opened it.
@@ -45,12 +45,22 @@ pub struct TransportConfig {
     pub(crate) spin_bit: bool,
     pub(crate) migration: bool,
     pub(crate) use_preferred_address: bool,
+    pub(crate) max_datagram_frame_size: u64,
+    pub(crate) datagram_receive_buffer_size: usize,
+    pub(crate) datagram_receive_policy: DatagramPolicy,
+    pub(crate) datagram_send_buffer_size: usize,
+    pub(crate) datagram_send_policy: DatagramPolicy,
 }
 
 impl TransportConfig {
     /// Starts from the defaults.
     pub fn builder() -> TransportConfigBuilder {
         TransportConfigBuilder(Self::default())
+    }
+
+    /// What the peer is told of the datagrams that we take: the largest frame, or 0 for none (RFC 9221 §3).
+    pub(crate) fn announced_datagram_frame_size(&self) -> u64 {
+        if self.datagram_receive_buffer_size == 0 { 0 } else { self.max_datagram_frame_size }
     }
 }
 
@@ -83,6 +93,11 @@ impl Default for TransportConfig {
             spin_bit: true,
             migration: true,
             use_preferred_address: true,
+            max_datagram_frame_size: 65_535,
+            datagram_receive_buffer_size: 1 << 20,
+            datagram_receive_policy: DatagramPolicy::DropOldest,
+            datagram_send_buffer_size: 1 << 20,
+            datagram_send_policy: DatagramPolicy::DropOldest,
         }
     }
 }
@@ -271,6 +286,42 @@ impl TransportConfigBuilder {
         self
     }
 
+    /// The largest DATAGRAM frame that the peer may send, bytes of type, length and message (RFC 9221 §3). Default and
+    /// most 65,535: whatever fits a packet. 0 for none.
+    pub fn max_datagram_frame_size(mut self, bytes: u64) -> Self {
+        self.0.max_datagram_frame_size = bytes;
+        self
+    }
+
+    /// How much of datagrams that were received may wait for the application to read them, bytes; 64 are counted for each
+    /// besides its own. Default 1 MiB. With 0 none are taken, and the peer is told so.
+    ///
+    /// It bounds the memory that a peer can make this connection hold with datagrams; nothing slows the peer down. While
+    /// they change hands, up to twice as much may be held.
+    pub fn datagram_receive_buffer_size(mut self, bytes: usize) -> Self {
+        self.0.datagram_receive_buffer_size = bytes;
+        self
+    }
+
+    /// What is dropped when that is full. Default [`DatagramPolicy::DropOldest`].
+    pub fn datagram_receive_policy(mut self, policy: DatagramPolicy) -> Self {
+        self.0.datagram_receive_policy = policy;
+        self
+    }
+
+    /// How much of datagrams may wait to be sent, bytes; 64 are counted for each besides its own. Default 1 MiB. With 0 none
+    /// can be sent.
+    pub fn datagram_send_buffer_size(mut self, bytes: usize) -> Self {
+        self.0.datagram_send_buffer_size = bytes;
+        self
+    }
+
+    /// What is dropped when that is full, unless a call says otherwise. Default [`DatagramPolicy::DropOldest`].
+    pub fn datagram_send_policy(mut self, policy: DatagramPolicy) -> Self {
+        self.0.datagram_send_policy = policy;
+        self
+    }
+
     /// Checks the values.
     ///
     /// # Errors
@@ -323,6 +374,7 @@ impl TransportConfigBuilder {
         check(c.active_connection_id_limit <= 64, "active_connection_id_limit", "is above 64")?;
         check(c.crypto_buffer_size >= 4096, "crypto_buffer_size", "is below 4096")?;
         check(c.key_update_interval.is_none_or(|packets| packets > 0), "key_update_interval", "is 0")?;
+        check(c.max_datagram_frame_size <= 65_535, "max_datagram_frame_size", "is above 65535")?;
         Ok(self.0)
     }
 }

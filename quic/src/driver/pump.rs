@@ -343,6 +343,7 @@ impl ConnectionTask {
                 }
             }
             Event::Stream(event) => self.on_stream_event(event),
+            Event::Datagram(_) => {}
             Event::Closed(error) => {
                 self.over = true;
                 self.deliver_rest();

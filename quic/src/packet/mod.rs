@@ -4,6 +4,7 @@ mod buffer;
 mod burst;
 mod congestion;
 mod connection_id;
+mod datagram;
 mod error;
 mod ids;
 mod priority;
@@ -15,6 +16,8 @@ pub use buffer::{Buffer, BufferPool};
 pub use burst::Burst;
 pub use congestion::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
 pub use connection_id::{ConnectionId, ResetToken};
+pub(crate) use datagram::datagram_weight;
+pub use datagram::{DatagramFate, DatagramPolicy};
 pub use error::{TransportError, TransportErrorCode};
 pub use ids::{
     Dir, Ecn, EcnCounts, FourTuple, Level, LocalPath, PacketNumber, PreferredAddress, Side, SocketId,

@@ -16,6 +16,7 @@
 pub(crate) mod cids;
 pub(crate) mod congestion;
 pub(crate) mod connection;
+pub(crate) mod datagrams;
 pub(crate) mod endpoint;
 pub(crate) mod path;
 pub(crate) mod range_set;
@@ -31,6 +32,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use connection::{ClientArgs, Connection, ConnectionStats, EndpointShared, NewTokens, ServerArgs};
+pub use datagrams::{DatagramCounts, DatagramEvent, Datagrams, OutgoingDatagram};
 pub use endpoint::{
     AddressValidation, Class, Incoming, Rejected, classify, has_quic_bit, refuse, retry, stateless_reset,
     version_negotiation,
@@ -101,6 +103,8 @@ pub enum Event {
     NewToken(Bytes),
     /// News of one stream.
     Stream(StreamEvent),
+    /// News of datagrams.
+    Datagram(DatagramEvent),
     /// The connection is over; comes exactly once, and nothing but a last datagram follows.
     Closed(ConnectionError),
 }

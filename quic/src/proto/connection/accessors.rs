@@ -94,6 +94,7 @@ impl Connection {
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
         let recovery = &self.recovery.stats;
+        let datagrams = self.datagrams.counts();
         ConnectionStats {
             packets_sent: recovery.packets_sent,
             packets_lost: recovery.packets_lost,
@@ -107,6 +108,11 @@ impl Connection {
             ecn_capable: self.paths.active.cc.ecn.is_capable(),
             rtt: self.rtt(),
             mtu: self.paths.active.mtu.current().into(),
+            datagram_frames_sent: datagrams.sent,
+            datagram_frames_received: datagrams.received,
+            datagrams_unsent: datagrams.unsent,
+            datagrams_expired: datagrams.expired,
+            datagrams_unread: datagrams.unread,
             ..self.stats
         }
     }

@@ -20,6 +20,7 @@ use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption, ServerTl
 use crate::crypto::{ResetKey, initial_keys};
 use crate::packet::{ConnectionId, FourTuple, PreferredAddress, Rng, Side, SpaceId};
 use crate::proto::cids::{LocalCids, RemoteCid, RemoteCids};
+use crate::proto::datagrams::Datagrams;
 use crate::proto::endpoint::Incoming;
 use crate::proto::path::{MtuDiscovery, Path, Paths, Role, SpinBit};
 use crate::proto::receive::Parked;
@@ -258,6 +259,7 @@ impl Connection {
             fates: Fates::default(),
             paths: Paths::new(path),
             streams: Streams::new(new.side, stream_limits(&config)),
+            datagrams: Datagrams::new(&config),
             local_cids,
             remote_cids: RemoteCids::new(remote_cid, config.active_connection_id_limit),
             pending: Pending::default(),
@@ -317,6 +319,7 @@ pub(super) fn local_params(config: &TransportConfig, scid: ConnectionId) -> Tran
         max_ack_delay: config.max_ack_delay,
         active_connection_id_limit: config.active_connection_id_limit,
         initial_source_connection_id: Some(scid),
+        max_datagram_frame_size: config.announced_datagram_frame_size(),
         grease_quic_bit: config.grease_quic_bit,
         ..TransportParameters::default()
     }

@@ -8,8 +8,11 @@ use std::time::Instant;
 
 use super::Connection;
 use crate::crypto::tls::EarlyData;
-use crate::packet::{Level, PacketNumber, Side, SpaceId, TransportError, TransportErrorCode as Code};
+use crate::packet::{
+    DatagramFate, Level, PacketNumber, Side, SpaceId, TransportError, TransportErrorCode as Code,
+};
 use crate::proto::Event;
+use crate::proto::space::Token;
 use crate::proto::streams::PeerLimits;
 use crate::wire::frame::Ack;
 use crate::wire::transport_parameters::TransportParameters;
@@ -25,6 +28,13 @@ pub struct Early {
     rejected_below: PacketNumber,
     /// On a server: when its keys go.
     pub keys_until: Option<Instant>,
+}
+
+impl Early {
+    /// The largest DATAGRAM frame that the server took before, bytes; 0 if none.
+    pub fn datagram_frame_size(&self) -> u64 {
+        self.remembered.as_ref().map_or(0, |params| params.max_datagram_frame_size)
+    }
 }
 
 impl Connection {
@@ -89,7 +99,11 @@ impl Connection {
         let [_, _, data] = &mut self.spaces;
         self.handshake.early.rejected_below = data.sent.next();
         self.recovery.retract_space(now, data, &mut self.paths.active.cc, &mut self.fates);
-        self.fates.lost.clear();
+        for token in self.fates.lost.drain(..) {
+            if let Token::Datagram(track) = token {
+                self.datagrams.on_fate(track, DatagramFate::Lost);
+            }
+        }
         self.pending.set_probes(SpaceId::Data, 0);
         self.streams.restart();
     }

@@ -185,6 +185,11 @@ impl Handshake {
         self.peer_params.as_ref().map_or(u64::MAX, |params| params.max_udp_payload_size)
     }
 
+    /// The largest DATAGRAM frame that the peer takes, bytes; 0 if none.
+    pub fn peer_datagram_frame_size(&self) -> u64 {
+        self.peer_params.as_ref().map_or(0, |params| params.max_datagram_frame_size)
+    }
+
     /// True if the peer wants no packets from other addresses than that of the handshake (RFC 9000 §18.2).
     pub fn peer_disables_migration(&self) -> bool {
         self.peer_params.as_ref().is_some_and(|params| params.disable_active_migration)

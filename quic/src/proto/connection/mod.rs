@@ -6,6 +6,7 @@
 mod accessors;
 mod construct;
 mod crypto_stream;
+mod datagrams;
 mod early;
 mod first_flight;
 mod handshake;
@@ -36,6 +37,7 @@ use self::key_ring::KeyRing;
 use self::lifecycle::Lifecycle;
 use self::pending::Pending;
 use super::cids::{LocalCids, RemoteCids};
+use super::datagrams::Datagrams;
 use super::path::Paths;
 use super::receive::Parked;
 use super::recovery::{Fates, Recovery};
@@ -63,6 +65,7 @@ pub struct Connection {
     pub(in crate::proto) fates: Fates,
     pub(in crate::proto) paths: Paths,
     pub(in crate::proto) streams: Streams,
+    pub(in crate::proto) datagrams: Datagrams,
     pub(in crate::proto) local_cids: LocalCids,
     pub(in crate::proto) remote_cids: RemoteCids,
     pub(in crate::proto) pending: Pending,
@@ -118,6 +121,9 @@ impl Connection {
             self.lifecycle.is_open() || (self.lifecycle.is_draining() && self.outbox.closed.is_some());
         if hears && let Some(event) = self.streams.poll_event() {
             return Some(Output::Event(Event::Stream(event)));
+        }
+        if hears && let Some(event) = self.datagrams.poll_event() {
+            return Some(Output::Event(Event::Datagram(event)));
         }
         self.outbox.closed.take().map(|error| Output::Event(Event::Closed(error)))
     }

@@ -58,6 +58,17 @@ pub struct ConnectionStats {
     pub path_changes: u64,
     /// PATH_CHALLENGE frames that were not answered: too many waited, or nothing can be sent to where they came from.
     pub path_challenges_dropped: u64,
+    /// DATAGRAM frames sent (RFC 9221).
+    pub datagram_frames_sent: u64,
+    /// DATAGRAM frames received.
+    pub datagram_frames_received: u64,
+    /// Datagrams of the application that were dropped before they were sent: there was no room for them, or they became too
+    /// large for the path.
+    pub datagrams_unsent: u64,
+    /// Datagrams of the application that were too old before they could be sent.
+    pub datagrams_expired: u64,
+    /// Datagrams that were received, and dropped since the application reads too slowly.
+    pub datagrams_unread: u64,
     /// Frames sent.
     pub frames_sent: u64,
     /// Frames received.

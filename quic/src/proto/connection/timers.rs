@@ -8,6 +8,7 @@ use super::lifecycle::Lifecycle;
 use crate::error::ConnectionError;
 use crate::packet::{Side, SpaceId};
 use crate::proto::recovery::{PtoContext, TimeoutOutcome};
+use crate::proto::space::Token;
 
 impl Connection {
     /// When something happens by itself, if nothing happens before. What only waits to be sent does not count while
@@ -29,6 +30,7 @@ impl Connection {
             self.keys.one_rtt.as_ref().and_then(OneRtt::previous_until),
             self.paths.deadline(),
             self.handshake.early.keys_until,
+            self.datagrams.deadline(),
             self.ack_deadline().filter(|_| can_send),
             self.pacing_deadline(now).filter(|_| can_send),
         ]
@@ -96,6 +98,7 @@ impl Connection {
             self.streams.repeat_blocked();
         }
         self.expire_early_keys(now);
+        self.datagrams.on_timeout(now);
         self.local_cids.on_timeout(now, &mut self.outbox.routes);
         if let Some(keys) = &mut self.keys.one_rtt {
             keys.on_timeout(now);
@@ -167,6 +170,8 @@ impl Connection {
         for index in 0..usize::from(packets) {
             self.spaces[space.index()].sent.probe_tokens(index, &mut self.fates.lost);
         }
+        // These are not sent again, and not lost either.
+        self.fates.lost.retain(|token| !matches!(token, Token::Datagram(_)));
         self.run_fates(space);
     }
 }

@@ -1,7 +1,7 @@
 //! The two fates of what a packet carried, side by side (RFC 9000 §13.3).
 
 use super::Connection;
-use crate::packet::SpaceId;
+use crate::packet::{DatagramFate, SpaceId};
 use crate::proto::space::Token;
 
 impl Connection {
@@ -22,6 +22,7 @@ impl Connection {
                 self.handshake.crypto(space).on_acked(offset..offset + u64::from(len));
             }
             Token::RetireConnectionId(sequence) => self.remote_cids.on_retire_acked(sequence),
+            Token::Datagram(track) => self.datagrams.on_fate(track, DatagramFate::Acknowledged),
             Token::Ping | Token::HandshakeDone | Token::ForNextConnection | Token::NewConnectionId(_) => {}
             _ => self.streams.on_acked(token),
         }
@@ -38,6 +39,7 @@ impl Connection {
             Token::ForNextConnection => self.pending.new_tokens.on_lost(),
             Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
             Token::RetireConnectionId(sequence) => self.remote_cids.on_retire_lost(sequence),
+            Token::Datagram(track) => self.datagrams.on_fate(track, DatagramFate::Lost),
             _ => self.streams.on_lost(token),
         }
     }

@@ -88,6 +88,7 @@ impl Connection {
             return Ok(());
         }
         self.streams.begin_burst(burst.buffer.capacity());
+        self.datagrams.begin_burst(burst.buffer.capacity());
         let bytes = burst.buffer.freeze();
         if elsewhere.is_none() {
             self.paths.active.local_cid = opened.last().map(|packet| packet.dcid);
@@ -228,6 +229,7 @@ impl Connection {
         let Some(opened) = self.open_short(now, packet, 0)? else { return Ok(()) };
         self.on_spin(info.elsewhere, opened.pn, opened.spin);
         self.streams.begin_burst(packet.len());
+        self.datagrams.begin_burst(packet.len());
         let bytes = packet.split().freeze();
         let packet = PacketInfo {
             level: Level::OneRtt,

@@ -114,9 +114,7 @@ impl Connection {
                 self.on_handshake_confirmed(now);
                 Ok(())
             }
-            Frame::Datagram(_) => {
-                Err(TransportError::new(Code::PROTOCOL_VIOLATION, "datagrams were not negotiated"))
-            }
+            Frame::Datagram(f) => self.datagrams.on_frame(f),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The packet builder notes one token per frame that somebody may have to send again or forget. When the packet is
 //! acknowledged or lost, the connection runs one `match` over its tokens for each of the two fates and calls the
 //! components. A token names what was sent, never holds its content: content that is still wanted is read again
-//! from its owner. Frames without a token are not repaired: PADDING, CONNECTION_CLOSE, and PATH_CHALLENGE and
+//! from its owner. Frames without a token are not repaired: PADDING, DATAGRAM, CONNECTION_CLOSE, and PATH_CHALLENGE and
 //! PATH_RESPONSE, which path validation repeats by itself (RFC 9000 §13.3).
 
 use smallvec::SmallVec;
@@ -62,6 +62,8 @@ pub enum Token {
     NewConnectionId(u64),
     /// RETIRE_CONNECTION_ID with this sequence number.
     RetireConnectionId(u64),
+    /// DATAGRAM whose fate is to be told, under this number; others leave no token.
+    Datagram(u64),
 }
 
 /// The tokens of the packet under construction; the memory is used again for the next one.

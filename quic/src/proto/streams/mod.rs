@@ -46,7 +46,7 @@ use bytes::Bytes;
 
 use self::flow::{RecvCredit, SendCredit};
 use self::ids::{Ids, LocalLimit, RemoteLimit};
-use self::pins::Pins;
+pub(in crate::proto) use self::pins::Pins;
 use self::schedule::Schedule;
 use self::table::{Flags, List, Queue, Slot, Table};
 use crate::packet::{Dir, Side, StreamId};

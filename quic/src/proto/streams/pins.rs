@@ -11,8 +11,9 @@ const ALLOWANCE: u64 = 128 * 1024;
 /// How many bytes a byte may pin.
 const FACTOR: u64 = 4;
 
+/// The account of one kind of data.
 #[derive(Debug, Default)]
-pub(super) struct Pins {
+pub struct Pins {
     /// Memory of the burst being processed that no data was kept of so far.
     burst: u64,
     pinned: u64,
@@ -22,7 +23,7 @@ pub(super) struct Pins {
 
 impl Pins {
     /// The data that follows are slices of a buffer of this size.
-    pub(super) fn begin(&mut self, capacity: usize) {
+    pub fn begin(&mut self, capacity: usize) {
         if self.pinned > HORIZON {
             self.pinned /= 2;
             self.kept /= 2;
@@ -32,7 +33,7 @@ impl Pins {
     }
 
     /// Data is to be kept: true if it must be copied out.
-    pub(super) fn keep(&mut self, bytes: usize) -> bool {
+    pub fn keep(&mut self, bytes: usize) -> bool {
         if bytes > 0 {
             self.kept += bytes as u64;
             self.pinned += std::mem::take(&mut self.burst);

@@ -2,6 +2,7 @@
 
 mod acknowledgments;
 mod closing;
+mod datagrams;
 pub(super) mod early;
 mod endings;
 mod first_flight;

@@ -64,10 +64,14 @@ impl Connection {
             };
             let size = budget.min(mtu.into());
             let Some(room) = batch.room(meta, size) else { break };
+            if room < size && !self.next_datagram_fits(room) {
+                break;
+            }
             let Some(profile) = self.send_profile(now, room, &mut allowed) else { break };
             let len = self.write_datagram(&mut round, batch, room, profile);
             allowed.use_up(len);
-            if len < room {
+            // A first datagram that is short, since another message does not fit it, sets the length of those that follow.
+            if len < room && !(batch.segments() == 1 && self.next_datagram_fits(len)) {
                 break;
             }
         }

@@ -6,11 +6,14 @@ use super::batch::Round;
 use super::packet::OpenPacket;
 use super::profile::SendProfile;
 use crate::crypto::PacketKey;
-use crate::packet::{MIN_DATAGRAM_SIZE, SpaceId, TxBatch};
+use crate::packet::{Level, MIN_DATAGRAM_SIZE, SpaceId, TxBatch};
 use crate::proto::connection::Connection;
 
 /// With less room than this left, no further packet is coalesced.
 const MIN_COALESCED: usize = 80;
+
+/// Datagrams of a batch that miss no more of the length of the first are padded to it.
+const LITTLE: usize = 32;
 
 impl Connection {
     /// Writes one datagram of at most `room` bytes and returns its length; 0 if there was nothing to write.
@@ -22,6 +25,7 @@ impl Connection {
         profile: SendProfile,
     ) -> usize {
         let full = self.handshake.first_flight_size().map_or(MIN_DATAGRAM_SIZE, usize::from);
+        let follows = !batch.is_empty();
         let buf = batch.begin(round.meta);
         let start = buf.len();
         let end = start + room;
@@ -47,6 +51,12 @@ impl Connection {
         if packets.iter().any(pads) {
             let missing = (start + full.min(room)).saturating_sub(buf.len());
             pad(&mut packets, buf, missing);
+        } else if follows
+            && matches!(&packets[..], [packet] if packet.level == Level::OneRtt && packet.content.ack_eliciting)
+        {
+            // The first of the batch had an acknowledgment besides: a few bytes are cheaper than another batch.
+            let missing = end.saturating_sub(buf.len());
+            pad(&mut packets, buf, if missing <= LITTLE { missing } else { 0 });
         }
         self.paths.active.on_sent(buf.len() - start);
         let len = self.seal_packets(round, buf, packets);

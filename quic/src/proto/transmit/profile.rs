@@ -110,6 +110,7 @@ impl Connection {
 
     fn data_wants_to_send(&self) -> bool {
         self.streams.wants_to_send()
+            || self.datagrams.wants_to_send()
             || self.pending.handshake_done
             || self.pending.new_tokens.is_due()
             || self.pending.ping

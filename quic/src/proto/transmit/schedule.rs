@@ -8,6 +8,9 @@ use crate::proto::connection::Connection;
 use crate::proto::space::Token;
 use crate::wire::frame::{HandshakeDone, NewConnectionId, PathResponse, Ping, RetireConnectionId};
 
+/// An ACK frame takes about so many bytes, unless much was lost.
+const ROOM_FOR_ACK: usize = 48;
+
 impl Connection {
     /// Fills a packet. `ack`: with an ACK frame first; `eliciting`: with everything else that waits.
     pub(super) fn write_frames(
@@ -18,7 +21,8 @@ impl Connection {
         ack: bool,
         eliciting: bool,
     ) {
-        if ack {
+        let waits = ack && eliciting && space == SpaceId::Data;
+        if ack && !(waits && self.datagram_needs_room(now, writer.remaining())) {
             let exponent = self.config.ack_delay_exponent;
             let received = match space {
                 SpaceId::Initial => &self.spaces[0].received,
@@ -112,6 +116,46 @@ impl Connection {
         if self.pending.new_tokens.is_due() {
             self.write_new_tokens(now, writer);
         }
-        self.streams.write_data(writer);
+        // In turns: what fills the packet first leaves little room for the other.
+        if self.datagrams_go_first() {
+            if self.write_datagrams(now, writer) && self.streams.wants_to_send() {
+                self.datagrams.set_first(false);
+            }
+            self.streams.write_data(writer);
+        } else {
+            self.streams.write_data(writer);
+            self.write_datagrams(now, writer);
+            self.datagrams.set_first(true);
+        }
+    }
+
+    fn datagrams_go_first(&self) -> bool {
+        self.datagrams.go_first() || !self.streams.wants_to_send()
+    }
+
+    /// Writes datagrams, oldest first, as long as there is room for the next. True if there was for one.
+    fn write_datagrams(&mut self, now: Instant, writer: &mut FrameWriter<'_>) -> bool {
+        let mut written = false;
+        if self.datagrams.wants_to_send() {
+            let max = self.max_datagram_size();
+            while let Some(next) = self.datagrams.next(now, max) {
+                if !writer.datagram(&next.data, next.track.map(Token::Datagram)) {
+                    break;
+                }
+                self.datagrams.on_sent();
+                written = true;
+            }
+        }
+        written
+    }
+
+    /// True if an acknowledgment that can wait would take the room that the next datagram needs.
+    pub(super) fn datagram_needs_room(&mut self, now: Instant, room: usize) -> bool {
+        let first = self.datagrams.wants_to_send() && self.datagrams_go_first();
+        if !first || self.must_ack(SpaceId::Data, now) {
+            return false;
+        }
+        let max = self.max_datagram_size();
+        self.datagrams.next(now, max).is_some_and(|next| next.data.len() + ROOM_FOR_ACK > room)
     }
 }

@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use crate::packet::{PacketNumber, StreamId};
 use crate::proto::space::{Token, Tokens};
-use crate::wire::frame::{CryptoHeader, EcnCounts, EncodeFrame, Padding, StreamHeader, encode_ack};
+use crate::wire::frame::{
+    CryptoHeader, DatagramHeader, EcnCounts, EncodeFrame, Padding, StreamHeader, encode_ack,
+};
 
 /// A stream's data is not split to fill fewer bytes than these.
 const MIN_SPLIT: usize = 16;
@@ -157,6 +159,22 @@ impl<'a> FrameWriter<'a> {
         self.content.tokens.push(token);
         self.record(header.frame_type(), true);
         Some(StreamWritten { len, fin: header.fin })
+    }
+
+    /// Writes a DATAGRAM frame. False if it does not fit; then nothing is written.
+    pub fn datagram(&mut self, data: &[u8], token: Option<Token>) -> bool {
+        let mut header = DatagramHeader { len: Some(data.len() as u64) };
+        if header.size() + data.len() > self.remaining() {
+            header.len = None;
+            let Some(free) = self.remaining().checked_sub(header.size() + data.len()) else { return false };
+            // A length field would not fit; PADDING ahead makes the frame end where the packet does.
+            self.padding(free);
+        }
+        header.encode(self.buf);
+        self.buf.extend_from_slice(data);
+        self.content.tokens.extend(token);
+        self.record(header.frame_type(), true);
+        true
     }
 
     /// Writes a CRYPTO frame with as many of `available` bytes as fit and returns how many these are; `fill` appends

@@ -41,7 +41,7 @@ pub use ack::{Ack, encode_ack};
 pub use close::{CloseError, ConnectionClose};
 pub use connection_id::{NewConnectionId, RetireConnectionId};
 pub use crypto::{Crypto, CryptoHeader, NewToken};
-pub use datagram::Datagram;
+pub use datagram::{Datagram, DatagramHeader};
 pub use flow::{DataBlocked, MaxData, MaxStreamData, MaxStreams, StreamDataBlocked, StreamsBlocked};
 pub use path::{PathChallenge, PathResponse};
 pub use signal::{HandshakeDone, Padding, Ping};

@@ -90,7 +90,7 @@ fn samples() -> Vec<Frame> {
         RetireConnectionId { sequence: 1 << 14 }.into(),
         PathChallenge { data: *b"12345678" }.into(),
         PathResponse { data: *b"87654321" }.into(),
-        Datagram { data: data.clone() }.into(),
+        Datagram { data: data.clone(), with_len: true }.into(),
     ];
     for offset in [0, 1 << 33] {
         for fin in [false, true] {
@@ -467,7 +467,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
             (any_id(), any_varint())
                 .prop_map(|(id, code)| StopSending { id, error_code: varint(code) }.into()),
             (0..=MAX - 200, any_bytes()).prop_map(|(offset, data)| Crypto { offset, data }.into()),
-            any_bytes().prop_map(|data| Datagram { data }.into()),
+            any_bytes().prop_map(|data| Datagram { data, with_len: true }.into()),
             vec(any::<u8>(), 1..200).prop_map(|token| NewToken { token: token.into() }.into()),
         ];
     let limits = prop_oneof![

@@ -8,6 +8,7 @@ mod acks;
 mod amplification;
 mod cids;
 mod crypto;
+mod datagrams;
 mod early;
 mod extremes;
 mod frames;

@@ -242,6 +242,7 @@ impl Hosted {
             | Event::NewToken(_)
             | Event::PathChanged(_)
             | Event::MigrationFailed(_)
+            | Event::Datagram(_)
             | Event::PreferredFailed(_) => {}
             Event::Connected => self.app.on_connected(),
             Event::HandshakeConfirmed => self.confirmed = true,
