@@ -57,6 +57,7 @@
 //! | `webpki-roots` | `ClientConfig::with_webpki_roots`: the authorities that Mozilla trusts |
 //! | `platform-verifier` | `ClientConfig::with_platform_verifier`: what the operating system trusts |
 //! | `dev-cert` | `config::DevCertificate`: a certificate for development in one call |
+//! | `sim` | [`sim`](https://docs.rs/gannet/latest/gannet/sim/): a virtual network, to test applications over bad paths without sockets and without waiting |
 //! | `aws-lc-rs` | `config::aws_lc_rs_provider`: TLS by aws-lc-rs, with the post-quantum X25519MLKEM768; packets are sealed by ring all the same |
 
 #[cfg(feature = "tokio")]
@@ -73,6 +74,8 @@ pub mod fuzzing;
 pub mod net;
 mod packet;
 pub mod proto;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod wire;
 
 #[cfg(feature = "tokio")]

@@ -232,6 +232,7 @@ impl Shared {
                 return;
             }
             tokio::select! {
+                biased;
                 () = self.returned.notified() => {}
                 () = self.peer_going_away(), if !going_away => {}
             }

@@ -89,6 +89,9 @@ impl Connection {
             let shared = &*self.shared;
             let waiting = self.heads.len();
             tokio::select! {
+                // First what clients that never pause must not hold up.
+                biased;
+                () = shutdown(shared, &mut self.phase, self.next_request, waiting == 0) => return Ok(None),
                 read = next_head(&mut self.heads) => {
                     if let Some(request) = read {
                         return Ok(Some(request));
@@ -102,7 +105,6 @@ impl Connection {
                     }
                     Err(error) => return ended(shared, error),
                 },
-                () = shutdown(shared, &mut self.phase, self.next_request, waiting == 0) => return Ok(None),
             }
         }
     }

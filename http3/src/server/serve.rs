@@ -89,12 +89,13 @@ impl Connection {
                 self.accept().await.map(|accepted| accepted.map(|accepted| (accepted, permit)))
             };
             let accepted = tokio::select! {
-                accepted = next => accepted?,
+                biased;
                 () = &mut signal, if !signalled => {
                     signalled = true;
                     self.graceful_shutdown();
                     continue;
                 }
+                accepted = next => accepted?,
             };
             let Some(((request, respond), permit)) = accepted else { return Ok(()) };
             let state = State::Service { response: service.call(request) };

@@ -74,7 +74,10 @@ impl Drop for Ending {
         let shared = &self.shared;
         shared.mark_closed(ConnectionError::TaskLost);
         shared.inbox.close();
-        for entry in self.streams.values() {
+        // In their order: so those that are woken run in the same order in each run with the same seed.
+        let mut streams: Vec<_> = self.streams.drain().collect();
+        streams.sort_unstable_by_key(|(id, _)| *id);
+        for (_, entry) in streams {
             entry.stream.on_lost();
         }
         for stream in shared.ready.close() {

@@ -4,6 +4,8 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::connection_task::ConnectionTask;
 use super::ending::StreamEntry;
 use super::inbox;
@@ -172,12 +174,16 @@ impl ConnectionTask {
     /// Credits what was read on all streams.
     fn collect_credit(&mut self) {
         let streams = self.connection.streams();
-        for (id, entry) in &self.ending.streams {
-            let credit = entry.stream.recv.take_credit();
-            if credit > 0 {
-                self.ending.shared.count_credited(credit);
-                streams.consumed(*id, credit);
-            }
+        let entries = self.ending.streams.iter();
+        let mut credits: SmallVec<[_; 16]> = entries
+            .map(|(id, entry)| (*id, entry.stream.recv.take_credit()))
+            .filter(|(_, credit)| *credit > 0)
+            .collect();
+        // In their order: a run with the same seed writes the same frames.
+        credits.sort_unstable_by_key(|(id, _)| *id);
+        for (id, credit) in credits {
+            self.ending.shared.count_credited(credit);
+            streams.consumed(id, credit);
         }
     }
 

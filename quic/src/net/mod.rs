@@ -5,7 +5,7 @@
 //! | the endpoint task, alone | [`Socket::poll_recv`], [`Socket::unreachable`], [`Socket::recover`] |
 //! | every task | [`Socket::try_send`], [`Socket::writable`] |
 
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 #[cfg(feature = "tokio")]
 mod source;

@@ -1,6 +1,6 @@
 //! What the handles of an endpoint, its task, and the tasks of its connections share.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -150,9 +150,10 @@ impl Counters {
 
 #[derive(Debug, Default)]
 struct Registry {
-    connections: HashMap<u64, Arc<Connection>>,
+    /// By age, so that what is done to all of them is done in the same order in each run with the same seed.
+    connections: BTreeMap<u64, Arc<Connection>>,
     /// Clients that nobody has answered yet.
-    dialing: HashMap<u64, IpAddr>,
+    dialing: BTreeMap<u64, IpAddr>,
     /// No new connections; these are closed with this code and reason.
     closing: Option<(VarInt, Bytes)>,
     /// Until then a lost CONNECTION_CLOSE may have to be sent again.

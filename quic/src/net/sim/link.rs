@@ -1,6 +1,33 @@
-//! One direction between two addresses: a list of nodes that each datagram passes in turn.
+//! One direction between two hosts: a list of nodes that each datagram passes in turn.
+
+use std::net::{IpAddr, SocketAddr};
 
 use super::node::{Node, Placed, Step};
+
+/// One end of a link: a host with all of its sockets, by its IP address, or one socket.
+///
+/// What takes one takes `impl Into<LinkEnd>`: an address as it is. A link between sockets goes before one between their
+/// hosts.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LinkEnd {
+    /// All sockets of a host.
+    Host(IpAddr),
+    /// One socket.
+    Socket(SocketAddr),
+}
+
+impl From<IpAddr> for LinkEnd {
+    fn from(host: IpAddr) -> Self {
+        Self::Host(host)
+    }
+}
+
+impl From<SocketAddr> for LinkEnd {
+    fn from(socket: SocketAddr) -> Self {
+        Self::Socket(socket)
+    }
+}
 
 /// What happened on a link or at a shared node so far, in datagrams.
 #[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
@@ -31,12 +58,28 @@ pub struct LinkStats {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) stats: LinkStats,
-    pub(super) nodes: Vec<Placed>,
+    /// The nodes, and those that they have replaced: what is on its way stays with those it set out on.
+    versions: Vec<Vec<Placed>>,
 }
 
 impl Link {
     pub(super) fn new(nodes: Vec<Node>) -> Self {
-        Self { stats: LinkStats::default(), nodes: nodes.into_iter().map(Placed::new).collect() }
+        let mut link = Self { stats: LinkStats::default(), versions: Vec::new() };
+        link.replace(nodes);
+        link
+    }
+
+    pub(super) fn replace(&mut self, nodes: Vec<Node>) {
+        self.versions.push(nodes.into_iter().map(Placed::new).collect());
+    }
+
+    /// The nodes that datagrams pass that set out now.
+    pub(super) fn version(&self) -> usize {
+        self.versions.len() - 1
+    }
+
+    pub(super) fn node(&mut self, version: usize, at: usize) -> Option<&mut Placed> {
+        self.versions.get_mut(version)?.get_mut(at)
     }
 }
 

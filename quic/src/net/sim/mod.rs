@@ -1,5 +1,4 @@
-//! A virtual network: hosts without sockets, links that delay, queue, lose, reorder, duplicate and corrupt, time that
-//! jumps.
+//! A virtual network: links that delay, queue, lose, reorder, duplicate and corrupt, and a time that jumps.
 //!
 //! A run is a function of its seed. The fate of a datagram hashes the seed, the link and the datagram's position on
 //! it, never its content: a run does not change because a key, a certificate or a log line did. Nothing here knows
@@ -9,12 +8,15 @@
 //! |---|---|
 //! | [`Node`] | one thing that happens to datagrams on a link; a link is a list of them |
 //! | [`Network`] | the links, what is on its way, the time |
-//! | [`Peer`], [`run`] | hosts that send and receive, and the loop that lets time pass between them |
+//! | `Peer`, `run` | for the core's tests: hosts without sockets, and the loop that lets time pass between them |
 
 mod fate;
 mod link;
+mod log;
+mod nat;
 mod network;
 mod node;
+#[cfg(test)]
 mod run;
 
 #[cfg(test)]
@@ -23,4 +25,11 @@ mod tests;
 pub use link::LinkStats;
 pub use network::{Datagram, Network};
 pub use node::Node;
+#[cfg(test)]
 pub use run::{End, Peer, run};
+#[cfg(feature = "sim")]
+pub use {
+    link::LinkEnd,
+    log::{Event, EventKind},
+    node::SharedNode,
+};

@@ -1,14 +1,16 @@
 //! The links, the datagrams on their way, and the time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::fate::Fate;
-use super::link::{Common, Link, LinkStats};
+use super::link::{Common, Link, LinkEnd, LinkStats};
+use super::log::{Event, EventKind};
+use super::nat::Nats;
 use super::node::{Node, Passing, Placed, SharedNode, Step};
-use crate::packet::{Ecn, TxBatch};
+use crate::packet::Ecn;
 
 /// One datagram, at one end of a link or at the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,39 +25,24 @@ pub struct Datagram {
     pub payload: Vec<u8>,
 }
 
-/// Links between addresses, and a time that passes only when it is told to.
+/// Links between hosts, and a time that passes only when it is told to.
 #[derive(Debug)]
 pub struct Network {
     seed: u64,
     start: Instant,
     now: Duration,
-    links: Vec<(SocketAddr, SocketAddr, Link)>,
+    links: Vec<Link>,
+    routes: BTreeMap<(LinkEnd, LinkEnd), usize>,
+    /// What links between hosts are that have none of their own.
+    everywhere: Option<Vec<Node>>,
     /// Nodes that several links have in common.
     common: Vec<Common>,
-    nats: Vec<Nat>,
+    nats: Nats,
     on_their_way: BinaryHeap<Reverse<OnItsWay>>,
     /// Orders what happens at the same time.
     sequence: u64,
     unroutable: u64,
-}
-
-/// A translator of addresses in front of a host: others see the host at another address, which changes.
-#[derive(Debug)]
-struct Nat {
-    inside: SocketAddr,
-    /// From when on the host has which address outside, ascending.
-    outside: Vec<(Duration, SocketAddr)>,
-}
-
-impl Nat {
-    fn outside(&self, now: Duration) -> SocketAddr {
-        let mut begun = self.outside.iter().rev().filter(|(from, _)| *from <= now);
-        begun.next().map_or(self.inside, |(_, address)| *address)
-    }
-
-    fn has_had(&self, address: SocketAddr) -> bool {
-        self.outside.iter().any(|(_, outside)| *outside == address)
-    }
+    log: Option<Vec<Event>>,
 }
 
 /// A datagram that will be at a node of a link.
@@ -63,10 +50,17 @@ impl Nat {
 struct OnItsWay {
     at: Duration,
     sequence: u64,
-    link: usize,
-    node: usize,
+    place: Place,
     passing: Passing,
     datagram: Datagram,
+}
+
+/// A node of a link.
+#[derive(Debug, Copy, Clone)]
+struct Place {
+    link: usize,
+    version: usize,
+    node: usize,
 }
 
 impl Network {
@@ -78,21 +72,36 @@ impl Network {
             start,
             now: Duration::ZERO,
             links: Vec::new(),
+            routes: BTreeMap::new(),
+            everywhere: None,
             common: Vec::new(),
-            nats: Vec::new(),
+            nats: Nats::default(),
             on_their_way: BinaryHeap::new(),
             sequence: 0,
             unroutable: 0,
+            log: None,
         }
     }
 
-    /// Lays a link in one direction. A datagram passes the nodes in order.
-    pub fn link(&mut self, from: SocketAddr, to: SocketAddr, nodes: Vec<Node>) {
-        self.links.push((from, to, Link::new(nodes)));
+    /// Lays a link in one direction, or changes the one that is there: what is on its way passes the nodes before, and
+    /// what comes after that these, in order.
+    pub fn link(&mut self, from: impl Into<LinkEnd>, to: impl Into<LinkEnd>, nodes: Vec<Node>) {
+        let ends = (from.into(), to.into());
+        match self.routes.get(&ends) {
+            Some(link) => self.links[*link].replace(nodes),
+            None => drop(self.lay(ends, nodes)),
+        }
+    }
+
+    fn lay(&mut self, ends: (LinkEnd, LinkEnd), nodes: Vec<Node>) -> usize {
+        self.links.push(Link::new(nodes));
+        self.routes.insert(ends, self.links.len() - 1);
+        self.links.len() - 1
     }
 
     /// Lays two links with the same nodes.
-    pub fn link_both(&mut self, one: SocketAddr, other: SocketAddr, nodes: &[Node]) {
+    pub fn link_both(&mut self, one: impl Into<LinkEnd>, other: impl Into<LinkEnd>, nodes: &[Node]) {
+        let (one, other) = (one.into(), other.into());
         self.link(one, other, nodes.to_vec());
         self.link(other, one, nodes.to_vec());
     }
@@ -114,28 +123,16 @@ impl Network {
         self.common.get(*index).map(|common| common.stats)
     }
 
-    /// Puts a NAT in front of a host: from each of these times on, ascending, others see it at that address, and no
-    /// longer reach it at the one before. Links are laid between the hosts' own addresses.
-    pub fn nat(&mut self, inside: SocketAddr, outside: Vec<(Duration, SocketAddr)>) {
-        self.nats.push(Nat { inside, outside });
-    }
-
-    /// The time.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        self.start + self.now
-    }
-
     /// How much time has passed since the beginning.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.now
     }
 
-    /// What the link between two addresses did, if there is one.
+    /// What the link between two hosts or sockets did, if there is one.
     #[must_use]
-    pub fn stats(&self, from: SocketAddr, to: SocketAddr) -> Option<LinkStats> {
-        self.find(from, to).map(|(_, link)| link.stats)
+    pub fn stats(&self, from: impl Into<LinkEnd>, to: impl Into<LinkEnd>) -> Option<LinkStats> {
+        self.routes.get(&(from.into(), to.into())).map(|link| self.links[*link].stats)
     }
 
     /// Datagrams that no link leads to where they were sent.
@@ -144,42 +141,45 @@ impl Network {
         self.unroutable
     }
 
-    fn find(&self, from: SocketAddr, to: SocketAddr) -> Option<(usize, &Link)> {
-        let mut links = self.links.iter().enumerate();
-        links.find_map(|(index, (a, b, link))| (*a == from && *b == to).then_some((index, link)))
+    /// The link that leads from one socket to another.
+    fn route(&mut self, from: SocketAddr, to: SocketAddr) -> Option<usize> {
+        let [from_host, to_host] = [from, to].map(|socket| LinkEnd::Host(socket.ip()));
+        let [from, to] = [from, to].map(LinkEnd::Socket);
+        let hosts = (from_host, to_host);
+        let known = [(from, to), (from, to_host), (from_host, to), hosts];
+        if let Some(link) = known.iter().find_map(|ends| self.routes.get(ends)) {
+            return Some(*link);
+        }
+        let nodes = self.everywhere.clone()?;
+        Some(self.lay(hosts, nodes))
+    }
+
+    fn note(&mut self, at: Duration, datagram: &Datagram, what: EventKind) {
+        if let Some(log) = &mut self.log {
+            let Datagram { from, to, ref payload, .. } = *datagram;
+            log.push(Event { at, from, to, len: payload.len(), what });
+        }
     }
 
     /// Puts a datagram on its link, now.
     pub fn send(&mut self, mut datagram: Datagram) {
-        if let Some(nat) = self.nats.iter().find(|nat| nat.has_had(datagram.to)) {
-            if nat.outside(self.now) != datagram.to {
-                self.unroutable += 1;
-                return;
-            }
-            datagram.to = nat.inside;
-        }
-        let Some((index, _)) = self.find(datagram.from, datagram.to) else {
+        let (now, from) = (self.now, datagram.from);
+        datagram.from = self.nats.outward(now, from);
+        let to = self.nats.inward(now, datagram.to);
+        let Some((to, link)) = to.and_then(|to| Some((to, self.route(from, to)?))) else {
             self.unroutable += 1;
-            return;
+            return self.note(now, &datagram, EventKind::Unroutable);
         };
-        if let Some(nat) = self.nats.iter().find(|nat| nat.inside == datagram.from) {
-            datagram.from = nat.outside(self.now);
-        }
-        let stats = &mut self.links[index].2.stats;
+        datagram.to = to;
+        self.note(now, &datagram, EventKind::Sent);
+        let stats = &mut self.links[link].stats;
         let position = stats.sent;
         stats.entered(datagram.payload.len());
-        let fate = Fate::new(self.seed, index, position);
+        let fate = Fate::new(self.seed, link, position);
         let ect = matches!(datagram.ecn, Some(Ecn::Ect0 | Ecn::Ect1));
         let passing = Passing { index: position, fate, len: datagram.payload.len(), ect };
-        self.schedule(self.now, index, 0, passing, datagram);
-    }
-
-    /// Puts the datagrams of a batch on their link, now.
-    pub fn send_batch(&mut self, from: SocketAddr, batch: &TxBatch) {
-        let Some(meta) = batch.meta() else { return };
-        for payload in batch.bytes().chunks(batch.segment_size().max(1)) {
-            self.send(Datagram { from, to: meta.path.remote, ecn: meta.ecn, payload: payload.to_vec() });
-        }
+        let place = Place { link, version: self.links[link].version(), node: 0 };
+        self.schedule(now, place, passing, datagram);
     }
 
     /// When something happens next on a link.
@@ -204,15 +204,16 @@ impl Network {
 
     /// Takes a datagram through one node; returns it if it has passed them all.
     fn pass(&mut self, on_its_way: OnItsWay) -> Option<Datagram> {
-        let OnItsWay { at, link, node, mut passing, mut datagram, .. } = on_its_way;
-        let (_, _, link_here) = &mut self.links[link];
-        let Some(placed) = link_here.nodes.get_mut(node) else {
-            link_here.stats.left(datagram.payload.len());
+        let OnItsWay { at, place, mut passing, mut datagram, .. } = on_its_way;
+        let link = &mut self.links[place.link];
+        let Some(placed) = link.node(place.version, place.node) else {
+            link.stats.left(datagram.payload.len());
+            self.note(at, &datagram, EventKind::Delivered);
             return Some(datagram);
         };
         let shared = if let Node::Shared(SharedNode(index)) = placed.node { Some(index) } else { None };
         let step = if let Some(common) = shared.and_then(|index| self.common.get_mut(index)) {
-            let step = common.placed.pass(at, node, passing);
+            let step = common.placed.pass(at, place.node, passing);
             common.stats.entered(passing.len);
             common.stats.count(step);
             if !matches!(step, Step::Lose | Step::Overflow) {
@@ -220,15 +221,19 @@ impl Network {
             }
             step
         } else {
-            placed.pass(at, node, passing)
+            placed.pass(at, place.node, passing)
         };
-        link_here.stats.count(step);
+        link.stats.count(step);
+        if let Some(what) = EventKind::of(step) {
+            self.note(at, &datagram, what);
+        }
+        let next = Place { node: place.node + 1, ..place };
         let delay = match step {
             Step::Lose | Step::Overflow => return None,
             Step::Forward(delay) | Step::HoldBack(delay) => delay,
             Step::Twice(after) => {
                 let copy = Passing { fate: passing.fate.copy(), ..passing };
-                self.schedule(at + after, link, node + 1, copy, datagram.clone());
+                self.schedule(at + after, next, copy, datagram.clone());
                 Duration::ZERO
             }
             Step::Corrupt(position) => {
@@ -246,14 +251,69 @@ impl Network {
                 Duration::ZERO
             }
         };
-        self.schedule(at + delay, link, node + 1, passing, datagram);
+        self.schedule(at + delay, next, passing, datagram);
         None
     }
 
-    fn schedule(&mut self, at: Duration, link: usize, node: usize, passing: Passing, datagram: Datagram) {
+    fn schedule(&mut self, at: Duration, place: Place, passing: Passing, datagram: Datagram) {
         self.sequence += 1;
         let sequence = self.sequence;
-        self.on_their_way.push(Reverse(OnItsWay { at, sequence, link, node, passing, datagram }));
+        self.on_their_way.push(Reverse(OnItsWay { at, sequence, place, passing, datagram }));
+    }
+}
+
+/// For hosts that share the one time of a runtime.
+#[cfg(feature = "sim")]
+impl Network {
+    /// Time has come to this moment; what happened on the links until then is still to be taken with
+    /// [`Network::advance`].
+    pub fn set_now(&mut self, now: Instant) {
+        self.now = self.now.max(now.saturating_duration_since(self.start));
+    }
+
+    /// Hosts without a link between them have one of these nodes.
+    pub fn link_everywhere(&mut self, nodes: Vec<Node>) {
+        self.everywhere = Some(nodes);
+    }
+
+    /// Puts a NAT in front of a host, or moves the one that is there: others see the host at this address, its sockets at
+    /// ports that they have not had before.
+    pub fn place_behind(&mut self, inside: std::net::IpAddr, outside: std::net::IpAddr) {
+        self.nats.place(inside, outside);
+    }
+
+    /// Begins to write down what happens.
+    pub fn keep_log(&mut self) {
+        self.log.get_or_insert_default();
+    }
+
+    /// What was written down since the last call.
+    pub fn take_log(&mut self) -> Vec<Event> {
+        self.log.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+}
+
+/// For hosts without sockets.
+#[cfg(test)]
+impl Network {
+    /// Puts a NAT in front of a socket: from each of these times on, ascending, others see it at that address, and no
+    /// longer reach it at the one before. Links are laid between the hosts' own addresses.
+    pub fn nat(&mut self, inside: SocketAddr, outside: Vec<(Duration, SocketAddr)>) {
+        self.nats.plan(inside, outside);
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.start + self.now
+    }
+
+    /// Puts the datagrams of a batch on their link, now.
+    pub fn send_batch(&mut self, from: SocketAddr, batch: &crate::packet::TxBatch) {
+        let Some(meta) = batch.meta() else { return };
+        for payload in batch.bytes().chunks(batch.segment_size().max(1)) {
+            self.send(Datagram { from, to: meta.path.remote, ecn: meta.ecn, payload: payload.to_vec() });
+        }
     }
 }
 

@@ -371,3 +371,37 @@ fn flows_compete_at_a_shared_node() {
     assert_eq!(each, [1, 1]);
     assert_eq!(network.shared_stats(&Node::Bleach), None);
 }
+
+#[test]
+fn a_link_changes_under_way() {
+    let mut network = network(1, vec![Node::Delay(ms(10)), Node::Delay(ms(10))]);
+    let until = |network: &Network, millis| network.now() + ms(millis);
+    network.send(datagram(0, 10));
+    assert!(network.advance(until(&network, 15)).is_none());
+    network.link(address(1), address(2), vec![Node::Loss(1.0)]);
+    network.send(datagram(1, 10));
+    assert!(network.advance(until(&network, 50)).is_some(), "it set out on the link before");
+    assert!(network.advance(until(&network, 50)).is_none());
+    network.link(address(1), address(2), vec![]);
+    network.send(datagram(2, 10));
+    assert!(network.advance(until(&network, 0)).is_some());
+    assert_eq!((stats(&network).sent, stats(&network).lost, stats(&network).delivered), (3, 1, 2));
+}
+
+#[test]
+fn a_link_of_sockets_goes_before_one_of_hosts() {
+    let hosts = [1, 2].map(|host| address(host).ip());
+    let mut network = Network::new(1, epoch());
+    network.link(hosts[0], hosts[1], vec![Node::Delay(ms(1))]);
+    network.link(hosts[0], address(2), vec![Node::Delay(ms(2))]);
+    network.link(address(1), hosts[1], vec![Node::Delay(ms(3))]);
+    network.link(address(1), address(2), vec![Node::Delay(ms(4))]);
+    let mut taken = |from_port, to_port| {
+        let [from, to] = [(hosts[0], from_port), (hosts[1], to_port)].map(SocketAddr::from);
+        network.send(Datagram { from, to, ecn: None, payload: vec![0; 9] });
+        let before = network.now();
+        network.advance(before + ms(9)).unwrap();
+        (network.now() - before).as_millis()
+    };
+    assert_eq!([taken(1, 1), taken(1, 443), taken(443, 1), taken(443, 443)], [1, 2, 3, 4]);
+}
