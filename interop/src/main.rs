@@ -34,7 +34,8 @@ enum Role {
     Server,
 }
 
-#[tokio::main]
+// On one thread, requests that are made together are packed together.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let role = Role::parse();
     tracing_subscriber::fmt()
