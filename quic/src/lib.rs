@@ -80,8 +80,9 @@ mod wire;
 
 #[cfg(feature = "tokio")]
 pub use api::{
-    BiStream, Connecting, Connection, ConnectionStats, Endpoint, EndpointBuilder, EndpointStats, Incoming,
-    IncomingConnections, PathChanges, RecvStream, RetryError, SendStream, TurnedAwayBy, ZeroRttAccepted,
+    BiStream, Connecting, Connection, ConnectionStats, DatagramOptions, DatagramTracker, Endpoint,
+    EndpointBuilder, EndpointStats, Incoming, IncomingConnections, PathChanges, RecvStream, RetryError,
+    SendStream, TurnedAwayBy, ZeroRttAccepted,
 };
 pub use crypto::tls::{ExportError, HandshakeData};
 pub use crypto::{CipherSuite, ClientHello, InvalidClientHello};

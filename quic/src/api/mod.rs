@@ -14,7 +14,7 @@ mod wait;
 
 pub use bi_stream::BiStream;
 pub use connecting::Connecting;
-pub use connection::{Connection, ConnectionStats, PathChanges};
+pub use connection::{Connection, ConnectionStats, DatagramOptions, DatagramTracker, PathChanges};
 pub use early::ZeroRttAccepted;
 pub use endpoint::{Endpoint, EndpointBuilder, IncomingConnections};
 pub use endpoint_stats::{EndpointStats, TurnedAwayBy};
@@ -31,6 +31,7 @@ const _: () = {
     shared::<Connection>();
     shared::<ZeroRttAccepted>();
     shared::<PathChanges>();
+    shared::<DatagramTracker>();
     shared::<BiStream>();
     shared::<SendStream>();
     shared::<RecvStream>();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::datagrams::Datagrams;
 use super::ending::Ending;
 use super::moving::Moves;
 use super::shared::chunks::Chunks;
@@ -41,6 +42,7 @@ pub struct ConnectionTask {
     /// The application was told that the connection is over.
     pub(super) over: bool,
     pub(super) scratch: Scratch,
+    pub(super) datagrams: Datagrams,
     /// Where a client keeps the server's tokens, and under which name and address.
     pub tokens: Option<(Arc<dyn TokenStore>, TokenIssuer)>,
 }
@@ -71,9 +73,12 @@ impl ConnectionTask {
             epoch: 0,
             over: false,
             scratch: Scratch::default(),
+            datagrams: Datagrams::default(),
             tokens: None,
         };
         task.consider_socket(socket);
+        // A client may know enough to send before the handshake.
+        task.publish_datagrams();
         task
     }
 

@@ -30,6 +30,9 @@
 //! | send pool | `shared::send_pool` | writers that wait for the connection's budget | a push or a few pops |
 //! | open credit | `shared::open_credit` | next index, limit, FIFO of waiters, per direction | a pop or a push |
 //! | accepted | `shared::accepted` | streams, or incoming connections, and who waits for them | a push or a pop |
+//! | datagrams out | `shared::datagrams` | what waits to be sent, and who waits to add to it | a push; the task swaps |
+//! | datagrams in | `shared::datagrams` | what waits to be read, and who waits for it | a swap, or moving as many as are asked for |
+//! | fate | `shared::datagrams` | what became of one datagram, and who waits for that | a store |
 //! | ready list | `shared::ready` | streams with news | a push; the task swaps |
 //! | signal | `shared::signal` | the waker of the task | a clone of it |
 //! | registry, configurations, rng | `shared::endpoint` | connections of the endpoint, and what their names say | a copy of the list of connections |
@@ -49,6 +52,7 @@
 pub mod accept;
 pub mod allowance;
 pub mod connection_task;
+mod datagrams;
 pub mod ending;
 pub mod endpoint_task;
 pub mod inbox;

@@ -124,6 +124,7 @@ impl ConnectionTask {
             self.absorb_stream(&stream);
         }
         (self.scratch.opened, self.scratch.news) = (scratch.opened, scratch.news);
+        self.absorb_datagrams();
         if self.ending.shared.take_sweep() {
             self.collect_credit();
         }
@@ -316,6 +317,10 @@ impl ConnectionTask {
     }
 
     fn on_event(&mut self, event: Event) {
+        if let Event::Connected | Event::EarlyData { .. } = event {
+            // Whoever learns of it may send at once.
+            self.publish_datagrams();
+        }
         let shared = &self.ending.shared;
         match event {
             Event::HandshakeData => {
@@ -349,7 +354,7 @@ impl ConnectionTask {
                 }
             }
             Event::Stream(event) => self.on_stream_event(event),
-            Event::Datagram(_) => {}
+            Event::Datagram(event) => self.on_datagram_event(event),
             Event::Closed(error) => {
                 self.over = true;
                 self.deliver_rest();
@@ -452,7 +457,10 @@ impl ConnectionTask {
 
     /// Publishes what handles may ask for.
     pub(super) fn publish(&mut self) {
-        let stats = self.connection.stats();
+        self.publish_datagrams();
+        let mut stats = self.connection.stats();
+        stats.datagrams_unsent += self.ending.shared.datagrams_out.unsent();
+        stats.datagrams_unread += self.ending.shared.datagrams_in.unread();
         let floor = send_pool::FLOOR.min(self.send_budget);
         let limit = (2 * stats.congestion_window).clamp(floor, self.send_budget);
         self.ending.shared.pool.set_limit(limit);

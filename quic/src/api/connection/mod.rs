@@ -1,14 +1,16 @@
-//! A connection: [`open`] and [`accept`] streams, ask for its state ([`info`]), [`close`] it,
+//! A connection: [`open`] and [`accept`] streams, send and read [`datagrams`], ask for its state ([`info`]), [`close`] it,
 //! move it to another socket ([`path`]).
 
 mod accept;
 mod close;
+mod datagrams;
 mod info;
 mod open;
 mod path;
 
 use std::fmt;
 
+pub use datagrams::{DatagramOptions, DatagramTracker};
 pub use info::ConnectionStats;
 pub use path::PathChanges;
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::accepted::Accepted;
+use super::datagrams::{Incoming, Outgoing};
 use super::open_credit::{OpenCredit, Opening};
 use super::ready::ReadyList;
 use super::send_pool::SendPool;
@@ -39,6 +40,10 @@ pub struct Connection {
     pub open: [OpenCredit; 2],
     /// Streams that the peer has opened, by direction.
     pub accepted: [Accepted<Arc<Stream>>; 2],
+    /// Datagrams that wait to be sent.
+    pub datagrams_out: Outgoing,
+    /// Datagrams that wait to be read.
+    pub datagrams_in: Incoming,
     /// Bytes of all streams accepted and not acknowledged.
     pub pool: SendPool,
     /// The same for one stream, at most.
@@ -173,6 +178,8 @@ impl Connection {
             ready: ReadyList::default(),
             open: Default::default(),
             accepted: Default::default(),
+            datagrams_out: Outgoing::new(config),
+            datagrams_in: Incoming::new(config),
             pool: SendPool::new(config.send_budget),
             stream_send_budget: config.stream_send_budget,
             stream_window: config.stream_receive_window,
@@ -202,6 +209,8 @@ impl Connection {
         let woken = lock(&self.progress).waiters.take();
         woken.wake();
         self.open.iter().for_each(OpenCredit::close);
+        self.datagrams_out.close();
+        self.datagrams_in.close();
         self.pool.close();
     }
 

@@ -4,6 +4,7 @@ pub mod accepted;
 pub mod admission;
 pub mod chunks;
 pub mod connection;
+pub mod datagrams;
 pub mod endpoint;
 pub mod open_credit;
 pub mod ready;

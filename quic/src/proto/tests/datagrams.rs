@@ -389,3 +389,37 @@ fn nothing_is_sent_early_to_a_server_that_took_none() {
     pair.run_for(300 * MS);
     assert_eq!(read(pair.server()).len(), 1);
 }
+
+/// A hundred thousand datagrams in a second, beside a stream, and nobody reads them.
+#[test]
+fn a_flood_keeps_the_policy_and_the_memory_of_a_stalled_reader() {
+    const BOUND: usize = 100_000;
+    for policy in [DatagramPolicy::DropOldest, DatagramPolicy::DropNewest] {
+        let server =
+            TransportConfig::builder().datagram_receive_buffer_size(BOUND).datagram_receive_policy(policy);
+        let mut pair = connect(setup(TransportConfig::builder(), server));
+        let stream = StreamId::new(Side::Client, Dir::Uni, 0);
+        pair.client.connection.streams().write(stream, bytes(200_000));
+        pair.client.connection.streams().finish(stream);
+        for number in 0..100_000_u32 {
+            send(&mut pair.client, number.to_be_bytes().repeat(20)).unwrap();
+            if number % 1_000 == 999 {
+                pair.run_for(10 * MS);
+            }
+        }
+        pair.run_for(500 * MS);
+        assert!(pair.server().received == [(stream, bytes(200_000).to_vec(), true)]);
+        let stats = (pair.client.connection.stats(), pair.server().connection.stats());
+        let kept = read(pair.server());
+        assert_eq!(kept.len(), BOUND / (80 + 64));
+        assert_eq!(stats.1.datagram_frames_received, 100_000 - stats.0.datagrams_unsent);
+        assert_eq!(stats.1.datagrams_unread, stats.1.datagram_frames_received - kept.len() as u64);
+        let numbers: Vec<u32> =
+            kept.iter().map(|data| u32::from_be_bytes(data[..4].try_into().unwrap())).collect();
+        assert!(numbers.is_sorted());
+        match policy {
+            DatagramPolicy::DropOldest => assert_eq!(numbers.last(), Some(&99_999)),
+            DatagramPolicy::DropNewest => assert_eq!(numbers.first(), Some(&0)),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What the task does with datagrams: takes those to be sent, hands out those that came, and tells of fates.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::connection_task::ConnectionTask;
+use super::shared::datagrams::{FateSender, Item};
+use crate::packet::{DatagramFate, DatagramPolicy};
+use crate::proto::{DatagramEvent, OutgoingDatagram};
+
+/// What the task knows of datagrams.
+#[derive(Default)]
+pub(super) struct Datagrams {
+    /// Filled and emptied within a turn; exchanged for what handles have filled.
+    outgoing: VecDeque<Item>,
+    /// Filled and emptied within a turn.
+    arrived: VecDeque<Bytes>,
+    /// Those under way whose fate somebody wants to know.
+    tracked: HashMap<u64, FateSender, foldhash::fast::RandomState>,
+    next_track: u64,
+    /// What the handles were told last: how much waits with the task, and how large datagrams may be.
+    held: usize,
+    max: Option<usize>,
+}
+
+impl ConnectionTask {
+    /// Takes over what the application sends.
+    pub(super) fn absorb_datagrams(&mut self) {
+        self.ending.shared.datagrams_out.take(&mut self.datagrams.outgoing);
+        if self.datagrams.outgoing.is_empty() {
+            return;
+        }
+        for Item { data, deadline, fate } in self.datagrams.outgoing.drain(..) {
+            let track = fate.map(|fate| {
+                self.datagrams.next_track += 1;
+                self.datagrams.tracked.insert(self.datagrams.next_track, fate);
+                self.datagrams.next_track
+            });
+            // Others that wait gave their room already, or are as old as this one is now.
+            let datagram = OutgoingDatagram { data, deadline, track };
+            let sent = self.connection.send_datagram(datagram, DatagramPolicy::DropOldest);
+            if let (Err(_), Some(track)) = (sent, track) {
+                tell(&mut self.datagrams.tracked, track, DatagramFate::Dropped);
+            }
+        }
+        // Told anew in any case: it counts all that was taken as held.
+        self.datagrams.held = usize::MAX;
+    }
+
+    pub(super) fn on_datagram_event(&mut self, event: DatagramEvent) {
+        match event {
+            DatagramEvent::Readable => {
+                self.connection.datagrams().read_all(&mut self.datagrams.arrived);
+                self.ending.shared.datagrams_in.deliver(&mut self.datagrams.arrived);
+            }
+            DatagramEvent::Fate { track, fate } => tell(&mut self.datagrams.tracked, track, fate),
+        }
+    }
+
+    /// Tells the handles how much they may send, and how large it may be.
+    pub(super) fn publish_datagrams(&mut self) {
+        let (held, max) = (self.connection.datagrams().queued(), self.connection.max_datagram_size());
+        let shared = &self.ending.shared.datagrams_out;
+        if self.datagrams.max != max {
+            self.datagrams.max = max;
+            shared.set_max(max);
+        }
+        if self.datagrams.held != held {
+            self.datagrams.held = held;
+            shared.set_held(held);
+        }
+    }
+}
+
+/// Nothing is heard of a datagram after what is final.
+fn tell(tracked: &mut HashMap<u64, FateSender, foldhash::fast::RandomState>, track: u64, fate: DatagramFate) {
+    if !fate.is_final() {
+        if let Some(sender) = tracked.get(&track) {
+            sender.tell(fate);
+        }
+    } else if let Some(sender) = tracked.remove(&track) {
+        sender.tell(fate);
+    }
+}

@@ -1,0 +1,257 @@
+//! Datagrams that wait to be read.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::super::waiters::{Waiters, Woken};
+use crate::config::TransportConfig;
+use crate::driver::lock;
+use crate::packet::{DatagramPolicy, datagram_weight};
+
+/// Made room for before the lock where many are read at once.
+const ROOM: usize = 64;
+
+/// From the task to any number of readers; bounded by bytes, and by policy.
+#[derive(Debug)]
+pub struct Incoming {
+    state: Mutex<State>,
+    capacity: usize,
+    policy: DatagramPolicy,
+    unread: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Bytes>,
+    weight: usize,
+    waiters: Waiters,
+    closed: bool,
+}
+
+impl Incoming {
+    /// An empty queue.
+    pub fn new(config: &TransportConfig) -> Self {
+        Self {
+            state: Mutex::default(),
+            capacity: config.datagram_receive_buffer_size,
+            policy: config.datagram_receive_policy,
+            unread: AtomicU64::new(0),
+        }
+    }
+
+    /// For the task: adds what has arrived, and drops what there is no room for. Leaves `arrived` empty.
+    pub fn deliver(&self, arrived: &mut VecDeque<Bytes>) {
+        let weight: usize = arrived.iter().map(|data| datagram_weight(data.len())).sum();
+        // What is dropped goes after the lock: its buffer may have another to go back to.
+        let mut dropped = VecDeque::new();
+        let woken = {
+            let mut state = lock(&self.state);
+            let before = state.queue.len();
+            if state.queue.is_empty() {
+                std::mem::swap(&mut state.queue, arrived);
+            } else {
+                state.queue.append(arrived);
+            }
+            state.weight += weight;
+            // Of one that is larger than the whole queue there can be one.
+            while state.weight > self.capacity && state.queue.len() > 1 {
+                let unwanted = match self.policy {
+                    DatagramPolicy::DropOldest => state.queue.pop_front(),
+                    DatagramPolicy::DropNewest => state.queue.pop_back(),
+                };
+                state.weight -= unwanted.as_ref().map_or(0, |data| datagram_weight(data.len()));
+                dropped.extend(unwanted);
+            }
+            let news = if before == 0 { state.queue.len() } else { state.queue.len().saturating_sub(before) };
+            let news = news.min(state.waiters.len());
+            Woken((0..news).filter_map(|_| state.waiters.pop()).collect())
+        };
+        woken.wake();
+        if !dropped.is_empty() {
+            self.unread.fetch_add(dropped.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// How many were dropped here.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Appends up to `limit` datagrams to `into`, at least one; returns how many, `None` once the queue is closed and
+    /// empty. A caller that gives up must call [`Incoming::cancel`].
+    pub fn poll_read(
+        &self,
+        into: &mut Vec<Bytes>,
+        limit: usize,
+        ticket: &mut Option<u64>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<usize>> {
+        into.reserve(limit.min(ROOM));
+        let mut state = lock(&self.state);
+        let count = state.take(into, limit);
+        if count > 0 || limit == 0 {
+            if let Some(ticket) = ticket.take() {
+                state.waiters.remove(ticket);
+            }
+            return Poll::Ready(Some(count));
+        }
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        state.waiters.register(ticket, cx.waker());
+        Poll::Pending
+    }
+
+    /// The first datagram, if there is one. `None` once the queue is closed and empty.
+    pub fn poll_read_one(&self, ticket: &mut Option<u64>, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        let mut state = lock(&self.state);
+        if let Some(data) = state.pop() {
+            if let Some(ticket) = ticket.take() {
+                state.waiters.remove(ticket);
+            }
+            return Poll::Ready(Some(data));
+        }
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        state.waiters.register(ticket, cx.waker());
+        Poll::Pending
+    }
+
+    /// The first datagram, if there is one; else whether more may come.
+    pub fn try_read(&self) -> Result<Bytes, bool> {
+        let mut state = lock(&self.state);
+        state.pop().ok_or(!state.closed)
+    }
+
+    /// Gives up waiting; a datagram that the waiter was woken for goes to the next.
+    pub fn cancel(&self, ticket: u64) {
+        let waker = {
+            let mut state = lock(&self.state);
+            match state.waiters.remove(ticket) {
+                None if !state.queue.is_empty() => state.waiters.pop(),
+                _ => None,
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Nothing more will come. What is there can still be read.
+    pub fn close(&self) {
+        let woken = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            state.waiters.take()
+        };
+        woken.wake();
+    }
+
+    /// What it counts as holding, bytes.
+    #[cfg(test)]
+    pub fn weight(&self) -> usize {
+        lock(&self.state).weight
+    }
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Bytes> {
+        let data = self.queue.pop_front()?;
+        self.weight -= datagram_weight(data.len());
+        Some(data)
+    }
+
+    fn take(&mut self, into: &mut Vec<Bytes>, limit: usize) -> usize {
+        let count = limit.min(self.queue.len());
+        if count == self.queue.len() {
+            self.weight = 0;
+        } else {
+            self.weight -=
+                self.queue.iter().take(count).map(|data| datagram_weight(data.len())).sum::<usize>();
+        }
+        into.extend(self.queue.drain(..count));
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::testing::CountingWaker;
+
+    fn queue(datagrams: usize, policy: DatagramPolicy) -> Incoming {
+        let config = TransportConfig::builder()
+            .datagram_receive_buffer_size(datagrams * datagram_weight(10))
+            .datagram_receive_policy(policy);
+        Incoming::new(&config.build().unwrap())
+    }
+
+    fn arrived(numbers: std::ops::Range<u8>) -> VecDeque<Bytes> {
+        numbers.map(|number| vec![number; 10].into()).collect()
+    }
+
+    fn read(queue: &Incoming, limit: usize) -> Vec<u8> {
+        let (waker, _) = CountingWaker::pair();
+        let (mut into, mut ticket) = (Vec::new(), None);
+        let read = queue.poll_read(&mut into, limit, &mut ticket, &Context::from_waker(&waker));
+        assert!(read.is_pending() == into.is_empty());
+        ticket.into_iter().for_each(|ticket| queue.cancel(ticket));
+        into.iter().map(|data| data[0]).collect()
+    }
+
+    #[test]
+    fn a_full_queue_drops_by_its_policy() {
+        for (policy, kept) in
+            [(DatagramPolicy::DropOldest, [2, 3, 4]), (DatagramPolicy::DropNewest, [0, 1, 2])]
+        {
+            let queue = queue(3, policy);
+            queue.deliver(&mut arrived(0..2));
+            queue.deliver(&mut arrived(2..5));
+            assert_eq!((queue.unread(), queue.weight()), (2, 3 * datagram_weight(10)));
+            assert_eq!(read(&queue, 2), kept[..2]);
+            assert_eq!(queue.weight(), datagram_weight(10));
+            assert_eq!(read(&queue, 9), kept[2..]);
+            assert_eq!((queue.weight(), queue.try_read()), (0, Err(true)));
+            let mut many = arrived(0..9);
+            queue.deliver(&mut many);
+            assert!(many.is_empty() && read(&queue, 9).len() == 3);
+        }
+    }
+
+    #[test]
+    fn as_many_readers_are_woken_as_there_are_datagrams() {
+        let queue = queue(9, DatagramPolicy::DropOldest);
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..3).map(|_| CountingWaker::pair()).unzip();
+        let mut tickets = [None; 3];
+        for (ticket, waker) in tickets.iter_mut().zip(&wakers) {
+            assert!(queue.poll_read_one(ticket, &Context::from_waker(waker)).is_pending());
+        }
+        queue.deliver(&mut arrived(0..2));
+        assert_eq!([0, 1, 2].map(|n: usize| counts[n].wakes()), [1, 1, 0]);
+        queue.cancel(tickets[0].unwrap());
+        assert_eq!(counts[2].wakes(), 1, "passed on");
+        for n in [1, 2] {
+            let one = queue.poll_read_one(&mut tickets[n], &Context::from_waker(&wakers[n]));
+            assert_eq!(one, Poll::Ready(Some(vec![n as u8 - 1; 10].into())));
+        }
+    }
+
+    #[test]
+    fn what_has_come_can_be_read_after_the_end() {
+        let queue = queue(9, DatagramPolicy::DropOldest);
+        let (waker, count) = CountingWaker::pair();
+        let mut ticket = None;
+        assert!(queue.poll_read_one(&mut ticket, &Context::from_waker(&waker)).is_pending());
+        queue.close();
+        assert_eq!(count.wakes(), 1);
+        queue.deliver(&mut arrived(0..1));
+        assert!(queue.poll_read_one(&mut ticket, &Context::from_waker(&waker)).is_ready());
+        assert_eq!(queue.poll_read_one(&mut ticket, &Context::from_waker(&waker)), Poll::Ready(None));
+        assert_eq!(queue.try_read(), Err(false));
+    }
+}

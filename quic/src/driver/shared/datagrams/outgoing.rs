@@ -1,0 +1,490 @@
+//! Datagrams that wait to be sent.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::super::waiters::Waiters;
+use super::fate::FateSender;
+use crate::config::TransportConfig;
+use crate::driver::lock;
+use crate::packet::{DatagramFate, DatagramPolicy, datagram_weight};
+
+/// A datagram on its way to the task.
+#[derive(Debug)]
+pub struct Item {
+    /// The message.
+    pub data: Bytes,
+    /// From when on it is not worth sending.
+    pub deadline: Option<Instant>,
+    /// Who wants to know what becomes of it.
+    pub fate: Option<FateSender>,
+}
+
+/// Why a datagram is not taken.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The peer takes none.
+    Unsupported,
+    /// This end sends none.
+    Disabled,
+    /// This is the most.
+    TooLarge(usize),
+    /// No room, and nothing is to give way.
+    Full,
+    /// The connection is over.
+    Closed,
+}
+
+/// From any number of senders to the task; bounded by bytes. What the task has taken and not sent yet still counts.
+#[derive(Debug)]
+pub struct Outgoing {
+    state: Mutex<State>,
+    capacity: usize,
+    policy: DatagramPolicy,
+    /// There is something for the task, or about to be.
+    news: AtomicBool,
+    unsent: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Item>,
+    /// Of the queue.
+    weight: usize,
+    /// With the task.
+    held: usize,
+    /// The largest that can be sent; `None` for none at all.
+    max: Option<usize>,
+    /// They stay in line until they are served.
+    waiters: Waiters,
+    closed: bool,
+}
+
+impl State {
+    fn check(&self, capacity: usize, len: usize) -> Result<(), Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        if capacity == 0 {
+            return Err(Refused::Disabled);
+        }
+        match self.max {
+            None => Err(Refused::Unsupported),
+            Some(max) if len > max => Err(Refused::TooLarge(max)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn used(&self) -> usize {
+        self.weight + self.held
+    }
+
+    /// One that is larger than the whole queue fits if nothing else is there.
+    fn fits(&self, capacity: usize, len: usize) -> bool {
+        self.used() == 0 || self.used() + datagram_weight(len) <= capacity
+    }
+
+    /// Makes room for a datagram that does not wait for it.
+    fn admit(
+        &mut self,
+        capacity: usize,
+        len: usize,
+        policy: DatagramPolicy,
+        evicted: &mut Evicted,
+    ) -> Result<(), Refused> {
+        self.check(capacity, len)?;
+        match policy {
+            // Those that are older still are with the task: it drops them when it takes these.
+            DatagramPolicy::DropOldest => {
+                while !self.queue.is_empty() && self.weight + datagram_weight(len) > capacity {
+                    evicted.extend(self.pop());
+                }
+            }
+            // Those in line come first.
+            DatagramPolicy::DropNewest => {
+                if !self.waiters.is_empty() || !self.fits(capacity, len) {
+                    return Err(Refused::Full);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, item: Item) {
+        self.weight += datagram_weight(item.data.len());
+        self.queue.push_back(item);
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.queue.pop_front()?;
+        self.weight -= datagram_weight(item.data.len());
+        Some(item)
+    }
+}
+
+/// What gave way; told of that after the lock.
+type Evicted = SmallVec<[Item; 1]>;
+
+impl Outgoing {
+    /// An empty queue. Until [`Outgoing::set_max`] nothing is taken.
+    pub fn new(config: &TransportConfig) -> Self {
+        Self {
+            state: Mutex::default(),
+            capacity: config.datagram_send_buffer_size,
+            policy: config.datagram_send_policy,
+            news: AtomicBool::new(false),
+            unsent: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes a datagram at once, or not at all. True if the task is to be woken.
+    pub fn push(&self, item: Item, policy: Option<DatagramPolicy>) -> Result<bool, Refused> {
+        let (len, policy) = (item.data.len(), policy.unwrap_or(self.policy));
+        let mut evicted = Evicted::new();
+        let pushed = {
+            let mut state = lock(&self.state);
+            let first = state.queue.is_empty();
+            state.admit(self.capacity, len, policy, &mut evicted).map(|()| {
+                state.push(item);
+                first
+            })
+        };
+        self.drop_unsent(evicted);
+        match pushed {
+            Ok(first) => Ok(self.tell(first)),
+            Err(refused) => {
+                self.count_unsent((refused == Refused::Full).into());
+                Err(refused)
+            }
+        }
+    }
+
+    /// Takes datagrams from the front of `data` until one cannot be taken. Returns whether the task is to be woken.
+    ///
+    /// # Errors
+    /// If not even the first is taken.
+    pub fn push_some(
+        &self,
+        data: &mut Vec<Bytes>,
+        deadline: Option<Instant>,
+        policy: Option<DatagramPolicy>,
+    ) -> Result<bool, Refused> {
+        let policy = policy.unwrap_or(self.policy);
+        let mut evicted = Evicted::new();
+        let (mut taken, mut refused) = (0, None);
+        let first = {
+            let mut state = lock(&self.state);
+            let first = state.queue.is_empty();
+            for next in data.iter_mut() {
+                refused = state.admit(self.capacity, next.len(), policy, &mut evicted).err();
+                if refused.is_some() {
+                    break;
+                }
+                state.push(Item { data: std::mem::take(next), deadline, fate: None });
+                taken += 1;
+            }
+            first
+        };
+        data.drain(..taken);
+        self.drop_unsent(evicted);
+        match refused {
+            Some(refused) if taken == 0 => Err(refused),
+            _ => Ok(self.tell(first && taken > 0)),
+        }
+    }
+
+    /// Takes the datagram when its turn has come and there is room. Returns whether the task is to be woken. A caller that
+    /// gives up must call [`Outgoing::cancel`].
+    pub fn poll_push(
+        &self,
+        item: &mut Option<Item>,
+        ticket: &mut Option<u64>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<bool, Refused>> {
+        let Some(len) = item.as_ref().map(|item| item.data.len()) else { return Poll::Ready(Ok(false)) };
+        self.poll_in_line(len, ticket, cx, |state| {
+            if let Some(item) = item.take() {
+                state.push(item);
+            }
+        })
+    }
+
+    /// The same for as many from the front of `data` as there is room for; at least one.
+    pub fn poll_push_some(
+        &self,
+        data: &mut Vec<Bytes>,
+        deadline: Option<Instant>,
+        ticket: &mut Option<u64>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<bool, Refused>> {
+        let Some(len) = data.first().map(Bytes::len) else { return Poll::Ready(Ok(false)) };
+        let capacity = self.capacity;
+        let mut taken = 0;
+        let polled = self.poll_in_line(len, ticket, cx, |state| {
+            for next in data.iter_mut() {
+                if state.check(capacity, next.len()).is_err() || !state.fits(capacity, next.len()) {
+                    break;
+                }
+                state.push(Item { data: std::mem::take(next), deadline, fate: None });
+                taken += 1;
+            }
+        });
+        data.drain(..taken);
+        polled
+    }
+
+    fn poll_in_line(
+        &self,
+        len: usize,
+        ticket: &mut Option<u64>,
+        cx: &Context<'_>,
+        push: impl FnOnce(&mut State),
+    ) -> Poll<Result<bool, Refused>> {
+        let (first, next) = {
+            let mut state = lock(&self.state);
+            if let Err(refused) = state.check(self.capacity, len) {
+                return Poll::Ready(Err(refused));
+            }
+            let place = ticket.and_then(|ticket| state.waiters.position(ticket));
+            if place.unwrap_or(state.waiters.len()) > 0 || !state.fits(self.capacity, len) {
+                state.waiters.register(ticket, cx.waker());
+                return Poll::Pending;
+            }
+            if let Some(ticket) = ticket.take() {
+                state.waiters.remove(ticket);
+            }
+            let first = state.queue.is_empty();
+            push(&mut state);
+            (first, if state.fits(self.capacity, 0) { state.waiters.waker_at(0) } else { None })
+        };
+        wake(next);
+        Poll::Ready(Ok(self.tell(first)))
+    }
+
+    /// Leaves the line; the next in it may have been held up.
+    pub fn cancel(&self, ticket: u64) {
+        let next = {
+            let mut state = lock(&self.state);
+            match state.waiters.remove(ticket) {
+                Some(0) => state.waiters.waker_at(0),
+                _ => None,
+            }
+        };
+        wake(next);
+    }
+
+    /// How large a datagram may be; `None` if there can be none.
+    pub fn max(&self) -> Option<usize> {
+        lock(&self.state).max.filter(|_| self.capacity > 0)
+    }
+
+    /// How large a datagram may be so that no other gives way to it, bytes.
+    pub fn space(&self) -> usize {
+        let used = lock(&self.state).used();
+        self.capacity.saturating_sub(used).saturating_sub(datagram_weight(0))
+    }
+
+    /// How many were dropped here.
+    pub fn unsent(&self) -> u64 {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// For the task: takes what is there in exchange for an empty queue, if there is anything.
+    pub fn take(&self, into: &mut VecDeque<Item>) {
+        if self.news.load(Ordering::Relaxed) && self.news.swap(false, Ordering::AcqRel) {
+            let mut state = lock(&self.state);
+            std::mem::swap(&mut state.queue, into);
+            state.held += std::mem::take(&mut state.weight);
+        }
+    }
+
+    /// For the task: of what it has taken so much is left. Wakes the first in line when a quarter is free.
+    pub fn set_held(&self, held: usize) {
+        let next = {
+            let mut state = lock(&self.state);
+            state.held = held;
+            let free = self.capacity.saturating_sub(state.used());
+            let worthwhile = state.used() == 0 || free >= self.capacity / 4;
+            if worthwhile { state.waiters.waker_at(0) } else { None }
+        };
+        wake(next);
+    }
+
+    /// For the task: datagrams may be as large as this from now on.
+    pub fn set_max(&self, max: Option<usize>) {
+        let next = {
+            let mut state = lock(&self.state);
+            state.max = max;
+            state.waiters.waker_at(0)
+        };
+        wake(next);
+    }
+
+    /// The connection is over: nothing is taken any more, and what was is not sent.
+    pub fn close(&self) {
+        let (woken, queue) = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            state.weight = 0;
+            (state.waiters.take(), std::mem::take(&mut state.queue))
+        };
+        woken.wake();
+        drop(queue);
+    }
+
+    fn tell(&self, first: bool) -> bool {
+        if first {
+            self.news.store(true, Ordering::Release);
+        }
+        first
+    }
+
+    fn drop_unsent(&self, evicted: Evicted) {
+        self.count_unsent(evicted.len() as u64);
+        for item in evicted {
+            if let Some(fate) = item.fate {
+                fate.tell(DatagramFate::Dropped);
+            }
+        }
+    }
+
+    fn count_unsent(&self, datagrams: u64) {
+        if datagrams > 0 {
+            self.unsent.fetch_add(datagrams, Ordering::Relaxed);
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::shared::datagrams::FateSender;
+    use crate::driver::testing::CountingWaker;
+
+    const LEN: usize = 100;
+
+    /// Room for so many of [`LEN`] bytes.
+    fn queue(datagrams: usize) -> Outgoing {
+        let config = TransportConfig::builder().datagram_send_buffer_size(datagrams * datagram_weight(LEN));
+        let queue = Outgoing::new(&config.build().unwrap());
+        queue.set_max(Some(1000));
+        queue
+    }
+
+    fn item(number: u8) -> Item {
+        Item { data: vec![number; LEN].into(), deadline: None, fate: None }
+    }
+
+    fn taken(queue: &Outgoing) -> Vec<u8> {
+        let mut into = VecDeque::new();
+        queue.take(&mut into);
+        into.iter().map(|item| item.data[0]).collect()
+    }
+
+    const OLDEST: Option<DatagramPolicy> = Some(DatagramPolicy::DropOldest);
+    const NEWEST: Option<DatagramPolicy> = Some(DatagramPolicy::DropNewest);
+
+    #[test]
+    fn the_first_wakes_and_what_is_taken_still_counts() {
+        let queue = queue(3);
+        assert_eq!(queue.push(item(0), NEWEST), Ok(true));
+        assert_eq!(queue.push(item(1), NEWEST), Ok(false));
+        assert_eq!(queue.space(), LEN);
+        assert_eq!(taken(&queue), [0, 1]);
+        assert_eq!(queue.push(item(2), NEWEST), Ok(true));
+        assert_eq!((queue.push(item(3), NEWEST), queue.space()), (Err(Refused::Full), 0));
+        queue.set_held(datagram_weight(LEN));
+        assert_eq!(queue.push(item(4), NEWEST), Ok(false));
+        assert_eq!((taken(&queue), queue.unsent()), (vec![2, 4], 1));
+        assert!(taken(&queue).is_empty());
+    }
+
+    #[test]
+    fn old_ones_give_way_and_are_told() {
+        let queue = queue(2);
+        let (fate, watch) = FateSender::pair();
+        assert_eq!(queue.push(Item { fate: Some(fate), ..item(0) }, OLDEST), Ok(true));
+        for number in 1..4 {
+            assert_eq!(queue.push(item(number), OLDEST), Ok(false));
+        }
+        assert_eq!((watch.fate(), queue.unsent()), (DatagramFate::Dropped, 2));
+        let mut many: Vec<Bytes> = (4..9).map(|number| vec![number; LEN].into()).collect();
+        assert_eq!(queue.push_some(&mut many, None, OLDEST), Ok(false));
+        assert!(many.is_empty());
+        assert_eq!(taken(&queue), [7, 8]);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused() {
+        let off = Outgoing::new(&TransportConfig::builder().datagram_send_buffer_size(0).build().unwrap());
+        off.set_max(Some(1));
+        assert_eq!((off.push(item(0), None), off.max()), (Err(Refused::Disabled), None));
+        let queue = queue(3);
+        queue.set_max(Some(LEN));
+        let mut many = vec![Bytes::from(vec![0; LEN]), Bytes::from(vec![0; LEN + 1])];
+        assert_eq!(queue.push_some(&mut many, None, None), Ok(true));
+        assert_eq!(many.len(), 1);
+        assert_eq!(queue.push_some(&mut many, None, None), Err(Refused::TooLarge(LEN)));
+        queue.set_max(None);
+        assert_eq!(queue.push(item(0), None), Err(Refused::Unsupported));
+        queue.close();
+        assert_eq!(queue.push(item(0), None), Err(Refused::Closed));
+        assert!(taken(&queue).is_empty());
+    }
+
+    #[test]
+    fn who_waits_is_served_in_line() {
+        let queue = queue(2);
+        queue.push(item(0), NEWEST).unwrap();
+        queue.push(item(1), NEWEST).unwrap();
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..3).map(|_| CountingWaker::pair()).unzip();
+        let mut tickets = [None; 3];
+        let mut items = [2, 3, 4].map(|number| Some(item(number)));
+        for n in 0..3 {
+            let cx = Context::from_waker(&wakers[n]);
+            assert!(queue.poll_push(&mut items[n], &mut tickets[n], &cx).is_pending());
+        }
+        assert_eq!(taken(&queue), [0, 1]);
+        queue.set_held(0);
+        assert_eq!([0, 1, 2].map(|n: usize| counts[n].wakes()), [1, 0, 0]);
+        assert_eq!(queue.push(item(9), NEWEST), Err(Refused::Full), "not before those in line");
+        let cx = Context::from_waker(&wakers[2]);
+        assert!(queue.poll_push(&mut items[2], &mut tickets[2], &cx).is_pending());
+        queue.cancel(tickets[0].unwrap());
+        assert_eq!(counts[1].wakes(), 1);
+        for n in [1, 2] {
+            let cx = Context::from_waker(&wakers[n]);
+            assert_eq!(queue.poll_push(&mut items[n], &mut tickets[n], &cx), Poll::Ready(Ok(n == 1)));
+        }
+        assert_eq!((counts[2].wakes(), taken(&queue)), (1, vec![3, 4]));
+        assert!(items[0].is_some(), "who gives up keeps it");
+        assert_eq!(tickets[1..], [None; 2]);
+    }
+
+    #[test]
+    fn the_end_wakes_all() {
+        let queue = queue(1);
+        let (fate, watch) = FateSender::pair();
+        queue.push(Item { fate: Some(fate), ..item(0) }, None).unwrap();
+        let (waker, count) = CountingWaker::pair();
+        let (mut many, mut ticket) = (vec![Bytes::from(vec![0; LEN])], None);
+        let cx = Context::from_waker(&waker);
+        assert!(queue.poll_push_some(&mut many, None, &mut ticket, &cx).is_pending());
+        queue.close();
+        assert_eq!((count.wakes(), watch.fate()), (1, DatagramFate::Unknown));
+        let polled = queue.poll_push_some(&mut many, None, &mut ticket, &cx);
+        assert_eq!((polled, many.len()), (Poll::Ready(Err(Refused::Closed)), 1));
+    }
+}
