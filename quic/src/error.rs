@@ -299,6 +299,18 @@ pub enum SendDatagramError {
 #[error("the stream is closed")]
 pub struct ClosedStream;
 
+/// Why a stream was not reset but for its beginning; nothing has changed.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResetAtError {
+    /// The peer does not know RESET_STREAM_AT. There is still [`SendStream::reset`](crate::SendStream::reset).
+    #[error("the peer does not support RESET_STREAM_AT")]
+    Unsupported,
+    /// The stream has come to its end, or was reset with a smaller size before.
+    #[error(transparent)]
+    ClosedStream(#[from] ClosedStream),
+}
+
 impl From<ConnectionError> for io::Error {
     fn from(error: ConnectionError) -> Self {
         Self::new(error.kind(), error)
@@ -379,6 +391,15 @@ impl From<SendDatagramError> for io::Error {
 impl From<ClosedStream> for io::Error {
     fn from(error: ClosedStream) -> Self {
         Self::new(io::ErrorKind::NotConnected, error)
+    }
+}
+
+impl From<ResetAtError> for io::Error {
+    fn from(error: ResetAtError) -> Self {
+        match error {
+            ResetAtError::Unsupported => Self::new(io::ErrorKind::Unsupported, error),
+            ResetAtError::ClosedStream(error) => error.into(),
+        }
     }
 }
 

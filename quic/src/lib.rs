@@ -87,7 +87,8 @@ pub use api::{
 pub use crypto::tls::{ExportError, HandshakeData};
 pub use crypto::{CipherSuite, ClientHello, InvalidClientHello};
 pub use error::{
-    ClosedStream, ConnectError, ConnectionError, KeyUpdateError, ReadError, SendDatagramError, WriteError,
+    ClosedStream, ConnectError, ConnectionError, KeyUpdateError, ReadError, ResetAtError, SendDatagramError,
+    WriteError,
 };
 pub use packet::{
     ConnectionId, DatagramFate, Dir, Priority, Rng, Side, StreamId, TransportError, TransportErrorCode,

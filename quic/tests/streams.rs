@@ -8,7 +8,7 @@ use bytes::Bytes;
 use common::{Pair, in_time, pattern};
 use gannet::config::TransportConfig;
 use gannet::error::{ReadError, ReadToEndError, WriteError};
-use gannet::{ClosedStream, ConnectionError, VarInt};
+use gannet::{ClosedStream, ConnectionError, ResetAtError, VarInt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,4 +218,44 @@ async fn what_was_acknowledged_is_readable_after_the_peer_has_closed() {
     in_time(client.closed()).await;
     let (_, mut recv) = in_time(client.accept_bi()).await.unwrap();
     assert!(in_time(recv.read_to_end(data.len())).await.unwrap() == data);
+}
+
+#[tokio::test]
+async fn a_reset_delivers_what_it_promises() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = pair.connect().await;
+    assert!(client.supports_reset_at() && server.supports_reset_at());
+    let data = pattern(1_000_000);
+    let mut send = client.open_uni().await.unwrap();
+    let reader = tokio::spawn(async move {
+        let mut recv = server.accept_uni().await.unwrap();
+        let mut all = Vec::new();
+        loop {
+            match recv.read_chunk(usize::MAX).await {
+                Ok(chunk) => all.extend_from_slice(&chunk.expect("no end but the reset")),
+                Err(error) => return (all, error, server),
+            }
+        }
+    });
+    send.write_all(&data).await.unwrap();
+    send.reset_at(9_u8.into(), 900_000).unwrap();
+    assert_eq!(send.reset_at(9_u8.into(), 900_000), Err(ClosedStream.into()), "that is no less");
+    assert_eq!(send.write(b"more").await, Err(WriteError::ClosedStream));
+    assert_eq!(in_time(send.stopped()).await, Ok(None), "the peer has acknowledged it");
+    drop(send);
+    let (all, error, _server) = in_time(reader).await.unwrap();
+    assert_eq!(error, ReadError::Reset(9_u8.into()));
+    assert!(all.len() >= 900_000 && all[..] == data[..all.len()], "{}", all.len());
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_know_such_resets_is_named() {
+    let transport = TransportConfig::builder().reset_stream_at(false).build().unwrap();
+    let pair = Pair::with(transport);
+    let (client, _server) = pair.connect().await;
+    let mut send = client.open_uni().await.unwrap();
+    send.write_all(b"hello").await.unwrap();
+    assert!(!client.supports_reset_at());
+    assert_eq!(send.reset_at(9_u8.into(), 5), Err(ResetAtError::Unsupported));
+    send.write_all(b"and so on").await.unwrap();
 }

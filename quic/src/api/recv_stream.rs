@@ -162,7 +162,7 @@ impl RecvStream {
         Poll::Ready(match fill {
             Fill::Data => Ok(true),
             Fill::End(RecvEnd::Fin) => Ok(false),
-            Fill::End(RecvEnd::Reset(code)) => Err(ReadError::Reset(code)),
+            Fill::End(RecvEnd::Reset(code) | RecvEnd::ResetAt(code)) => Err(ReadError::Reset(code)),
             Fill::Stopped => Err(ReadError::ClosedStream),
             Fill::Rejected => Err(ReadError::ZeroRttRejected),
             Fill::Lost => Err(self.stream.lost().into()),

@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 use super::wait::wait;
 use crate::driver::shared::send::{SendEnd, SendOutcome};
 use crate::driver::shared::stream::{SEND, Stream, StreamRef};
-use crate::error::{ClosedStream, ConnectionError, WriteError};
+use crate::error::{ClosedStream, ConnectionError, ResetAtError, WriteError};
 use crate::packet::{Priority, StreamId};
 use crate::wire::VarInt;
 
@@ -183,6 +183,25 @@ impl SendStream {
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         self.ended = true;
         self.stream.end_send(SendEnd::Reset(code)).map_err(|_| ClosedStream)
+    }
+
+    /// Abandons the stream with a code of the application's, but for its first `reliable_size` bytes, or all that was
+    /// written if that is less: those are delivered, and after them the reader learns of the reset
+    /// (draft-ietf-quic-reliable-stream-reset-10). [`SendStream::stopped`] resolves when the peer has acknowledged that.
+    ///
+    /// May be called again with a smaller size; the first code stays. A later [`SendStream::reset`] makes it 0.
+    ///
+    /// # Errors
+    /// [`ResetAtError::Unsupported`] if the peer does not know such resets, [`ResetAtError::ClosedStream`] if the size does
+    /// not become smaller, the stream was reset or stopped before, or the peer has acknowledged everything. Nothing has
+    /// changed then.
+    pub fn reset_at(&mut self, code: VarInt, reliable_size: u64) -> Result<(), ResetAtError> {
+        if !self.stream.connection.resets_at() {
+            return Err(ResetAtError::Unsupported);
+        }
+        self.stream.end_send(SendEnd::ResetAt(code, reliable_size)).map_err(|_| ClosedStream)?;
+        self.ended = true;
+        Ok(())
     }
 
     /// Resolves when the peer wants no more of the stream, with its code; `None` if it came to another end: the peer has

@@ -41,6 +41,7 @@ pub struct TransportConfig {
     pub(crate) crypto_buffer_size: usize,
     pub(crate) ecn: bool,
     pub(crate) grease_quic_bit: bool,
+    pub(crate) reset_stream_at: bool,
     pub(crate) key_update_interval: Option<u64>,
     pub(crate) spin_bit: bool,
     pub(crate) migration: bool,
@@ -89,6 +90,7 @@ impl Default for TransportConfig {
             crypto_buffer_size: 64 << 10,
             ecn: true,
             grease_quic_bit: true,
+            reset_stream_at: true,
             key_update_interval: None,
             spin_bit: true,
             migration: true,
@@ -252,6 +254,15 @@ impl TransportConfigBuilder {
     /// a port.
     pub fn grease_quic_bit(mut self, on: bool) -> Self {
         self.0.grease_quic_bit = on;
+        self
+    }
+
+    /// Whether the peer may reset streams but for their beginning (RESET_STREAM_AT,
+    /// draft-ietf-quic-reliable-stream-reset-10). Default on.
+    ///
+    /// Whether this end may do so is up to the peer: see `SendStream::reset_at`.
+    pub fn reset_stream_at(mut self, on: bool) -> Self {
+        self.0.reset_stream_at = on;
         self
     }
 

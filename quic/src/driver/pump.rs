@@ -42,6 +42,7 @@ impl ConnectionTask {
         }
         self.check_cost(now);
         self.check_early_data();
+        self.ending.shared.set_resets_at(self.connection.streams().peer_supports_reset_at());
         self.absorb(now);
         again |= self.drain(now);
         if self.over && !self.transmitter.is_parked() {
@@ -148,6 +149,13 @@ impl ConnectionTask {
             match news.end {
                 Some(SendEnd::Fin) => streams.finish(id),
                 Some(SendEnd::Reset(code)) => streams.reset(id, code),
+                Some(SendEnd::ResetAt(code, reliable_size)) => {
+                    // The peer took it when the application asked; if not any more, nothing is promised.
+                    let promised = streams.reset_at(id, code, reliable_size);
+                    if !promised {
+                        streams.reset(id, code);
+                    }
+                }
                 None => {}
             }
         }
@@ -387,7 +395,12 @@ impl ConnectionTask {
                 }
                 self.finish_half(id, |entry| entry.send_done = true);
             }
-            StreamEvent::ResetAcked(id) => self.finish_half(id, |entry| entry.send_done = true),
+            StreamEvent::ResetAcked(id) => {
+                if let Some(entry) = self.ending.streams.get(&id) {
+                    shared.pool.release(entry.stream.send.on_reset_acknowledged());
+                }
+                self.finish_half(id, |entry| entry.send_done = true);
+            }
             StreamEvent::Stopped { id, code } => {
                 if let Some(entry) = self.ending.streams.get(&id) {
                     shared.pool.release(entry.stream.send.on_stopped(code));
@@ -434,6 +447,7 @@ impl ConnectionTask {
                 Some(RecvChunk::Data(chunk)) => chunks.push(chunk),
                 Some(RecvChunk::Finished) => end = Some(RecvEnd::Fin),
                 Some(RecvChunk::Reset(code)) => end = Some(RecvEnd::Reset(code)),
+                Some(RecvChunk::ResetAt(code)) => end = Some(RecvEnd::ResetAt(code)),
                 None if chunks.is_empty() => return,
                 None => break,
             }

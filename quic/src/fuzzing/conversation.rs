@@ -120,7 +120,7 @@ impl End {
                     }
                     self.connection.streams().consumed(id, bytes.len() as u64);
                 }
-                RecvChunk::Finished | RecvChunk::Reset(_) => {
+                RecvChunk::Finished | RecvChunk::Reset(_) | RecvChunk::ResetAt(_) => {
                     self.connection.streams().release(id);
                     return;
                 }
@@ -145,10 +145,11 @@ impl End {
         if id.initiator() != self.side {
             return streams.stop(id, VarInt::from(5u32));
         }
-        if which & 1 == 0 {
-            streams.finish(id);
-        } else {
-            streams.reset(id, VarInt::from(6u32));
+        match which & 3 {
+            0 | 2 => streams.finish(id),
+            1 => streams.reset(id, VarInt::from(6u32)),
+            // In vain if the peer does not know it.
+            _ => drop(streams.reset_at(id, VarInt::from(6u32), u64::from(which))),
         }
         self.streams[index].over = true;
     }

@@ -61,6 +61,7 @@ pub fn streams(input: &[u8]) {
         initial_max_stream_data_uni: 10_000,
         initial_max_streams_bidi: 10,
         initial_max_streams_uni: 10,
+        reset_stream_at: true,
     });
     streams.begin_burst(1 << 16);
     let mut released = Vec::new();
@@ -78,7 +79,11 @@ pub fn streams(input: &[u8]) {
                 let data = piece(offset, len);
                 streams.on_stream(id, offset, op & 16 != 0, data)
             }
-            4 => streams.on_reset_stream(id, code, input.number()),
+            4 if op & 16 == 0 => streams.on_reset_stream(id, code, input.number()),
+            4 => {
+                let final_size = input.number();
+                streams.on_reset_stream_at(id, code, final_size, input.number().min(final_size))
+            }
             5 => streams.on_stop_sending(id, code),
             6 => {
                 streams.on_max_data(input.number());
@@ -122,7 +127,8 @@ fn use_stream(
     match op % 16 {
         11 => streams.write(id, piece(0, usize::from(input.short() % 3000))),
         12 => streams.finish(id),
-        13 => streams.reset(id, VarInt::from(7u32)),
+        13 if op & 16 == 0 => streams.reset(id, VarInt::from(7u32)),
+        13 => assert!(streams.reset_at(id, VarInt::from(7u32), input.short().into())),
         14 if id.dir() == Dir::Bi => streams.stop(id, VarInt::from(8u32)),
         _ => {
             streams.release(id);

@@ -7,6 +7,7 @@
 //! | `header` | long and short headers, Retry, Version Negotiation, §17 and RFC 8999 |
 //! | `frame` | frames, §19 and RFC 9221 |
 //! | `transport_parameters` | §18 |
+//! | `draft` | code points of drafts |
 //!
 //! Nothing here knows the state of a connection: a frame that is well formed but not permitted now is the concern of
 //! the caller.
@@ -15,6 +16,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub(crate) mod draft;
 pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod packet_number;

@@ -166,6 +166,13 @@ impl Connection {
         self.shared.command(|commands| commands.rotate_ids = true);
     }
 
+    /// Whether the peer supports [`SendStream::reset_at`](crate::SendStream::reset_at). Known as soon as streams can be
+    /// opened; before that it is false.
+    #[must_use]
+    pub fn supports_reset_at(&self) -> bool {
+        self.shared.resets_at()
+    }
+
     /// How many bidirectional streams the peer may have open at once, from now on.
     pub fn set_max_concurrent_bidi_streams(&self, streams: u64) {
         self.shared.command(|commands| commands.max_concurrent[Dir::Bi.index()] = Some(streams));

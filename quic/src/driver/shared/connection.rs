@@ -50,6 +50,8 @@ pub struct Connection {
     pub stream_send_budget: u64,
     /// What the peer may send on one stream.
     pub stream_window: u64,
+    /// The peer takes RESET_STREAM_AT frames.
+    resets_at: AtomicBool,
     /// What the peer may send on all.
     window: AtomicU64,
     /// Bytes read and not credited, of all streams.
@@ -183,6 +185,7 @@ impl Connection {
             pool: SendPool::new(config.send_budget),
             stream_send_budget: config.stream_send_budget,
             stream_window: config.stream_receive_window,
+            resets_at: AtomicBool::new(false),
             window: AtomicU64::new(config.receive_window),
             unreported: AtomicU64::new(0),
             sweep: AtomicBool::new(false),
@@ -335,6 +338,16 @@ impl Connection {
     /// For the task: whether to collect credit from all streams.
     pub fn take_sweep(&self) -> bool {
         self.sweep.load(Ordering::Relaxed) && self.sweep.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the peer takes RESET_STREAM_AT frames.
+    pub fn resets_at(&self) -> bool {
+        self.resets_at.load(Ordering::Relaxed)
+    }
+
+    /// For the task: what the peer says about that. To be called before handles learn that they may use streams.
+    pub fn set_resets_at(&self, supported: bool) {
+        self.resets_at.store(supported, Ordering::Relaxed);
     }
 
     /// For the task: the window has changed.

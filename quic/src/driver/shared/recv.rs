@@ -43,6 +43,8 @@ pub enum RecvEnd {
     Fin,
     /// At once, with this code.
     Reset(VarInt),
+    /// After what it wanted delivered, with this code.
+    ResetAt(VarInt),
 }
 
 /// What a reader finds.
@@ -241,6 +243,19 @@ mod tests {
         assert_eq!(half.deliver(&mut chunks(&[]), Some(RecvEnd::Reset(4_u8.into()))), (false, 3));
         let found = half.poll_fill(&mut Chunks::default(), &Context::from_waker(&waker));
         assert_eq!(found, Poll::Ready((Fill::End(RecvEnd::Reset(4_u8.into())), true)));
+    }
+
+    #[test]
+    fn a_reset_with_a_promise_waits_for_its_turn() {
+        let half = RecvHalf::default();
+        let (waker, _) = CountingWaker::pair();
+        let cx = Context::from_waker(&waker);
+        let (mut local, end) = (Chunks::default(), RecvEnd::ResetAt(4_u8.into()));
+        half.deliver(&mut chunks(&[b"abc"]), None);
+        assert_eq!(half.deliver(&mut chunks(&[b"de"]), Some(end)), (false, 0));
+        assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::Data, false)));
+        assert_eq!(std::iter::from_fn(|| local.pop()).flatten().collect::<Vec<_>>(), b"abcde");
+        assert_eq!(half.poll_fill(&mut local, &cx), Poll::Ready((Fill::End(end), true)));
     }
 
     #[test]

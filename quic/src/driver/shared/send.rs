@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 
 use super::chunks::Chunks;
-use super::waiters::Waiters;
+use super::waiters::{Waiters, Woken};
 use crate::driver::lock;
 use crate::packet::Priority;
 use crate::wire::VarInt;
@@ -49,6 +49,8 @@ pub enum SendEnd {
     Fin,
     /// At once, with this code.
     Reset(VarInt),
+    /// With this code, after so many bytes.
+    ResetAt(VarInt, u64),
 }
 
 /// Why nothing can be written any more.
@@ -101,6 +103,7 @@ impl SendState {
     fn outcome(&self) -> Option<SendOutcome> {
         match (self.end, self.stopped) {
             (Some(SendEnd::Fin), _) if self.acknowledged => Some(SendOutcome::Delivered),
+            (Some(SendEnd::ResetAt(..)), _) if self.acknowledged => Some(SendOutcome::Reset),
             (Some(SendEnd::Reset(_)), _) => Some(SendOutcome::Reset),
             (_, Some(code)) => Some(SendOutcome::Stopped(code)),
             _ if self.rejected => Some(SendOutcome::Rejected),
@@ -191,14 +194,19 @@ impl SendHalf {
 
     /// Ends the stream. An `Ok` may come with bytes to give back to the pool.
     ///
-    /// A FIN after a reset, or a second FIN, is refused; so is a reset once everything is acknowledged.
+    /// A FIN after a reset, or a second FIN, is refused; so is a reset once everything is acknowledged, and one that does
+    /// not make the part smaller that is delivered all the same.
     pub fn end(&self, end: SendEnd) -> Result<u64, Refused> {
         let (released, woken, writer) = {
             let mut state = lock(&self.state);
             let refused = match (end, state.end) {
                 (_, Some(SendEnd::Reset(_))) => Some(Refused::Ended),
-                (SendEnd::Fin, _) => state.refused(),
-                (SendEnd::Reset(_), _) if state.acknowledged => Some(Refused::Ended),
+                (SendEnd::Fin, _) | (SendEnd::ResetAt(..), None) => state.refused(),
+                (SendEnd::ResetAt(_, size), Some(SendEnd::ResetAt(_, before))) if size >= before => {
+                    Some(Refused::Ended)
+                }
+                _ if state.acknowledged => Some(Refused::Ended),
+                (SendEnd::ResetAt(..), Some(_)) => state.outcome().and(Some(Refused::Ended)),
                 (SendEnd::Reset(_), _) => None,
             };
             if let Some(refused) = refused {
@@ -207,6 +215,8 @@ impl SendHalf {
             (state.end, state.end_is_news) = (Some(end), true);
             match end {
                 SendEnd::Fin => return Ok(0),
+                // The task takes what was written, and says how much of it is not needed.
+                SendEnd::ResetAt(..) => (0, Woken::default(), state.writer.take()),
                 SendEnd::Reset(_) => (state.discard(), state.watchers.take(), state.writer.take()),
             }
         };
@@ -223,10 +233,10 @@ impl SendHalf {
         state.end.is_none() && state.stopped.is_none()
     }
 
-    /// True if FIN was asked for, and the peer may not have everything yet.
+    /// True if FIN was asked for, or a reset with data before it, and the peer may not have everything yet.
     pub fn is_finishing(&self) -> bool {
         let state = lock(&self.state);
-        state.end == Some(SendEnd::Fin) && state.outcome().is_none()
+        state.end.is_some() && state.outcome().is_none()
     }
 
     /// Asks for a priority among the streams of the connection.
@@ -294,6 +304,19 @@ impl SendHalf {
         let (released, woken) = {
             let mut state = lock(&self.state);
             state.acknowledged = true;
+            (std::mem::take(&mut state.used), state.watchers.take())
+        };
+        woken.wake();
+        released
+    }
+
+    /// For the task: the peer has acknowledged a reset, and what came before it. Returns the bytes to give back to the
+    /// pool.
+    pub fn on_reset_acknowledged(&self) -> u64 {
+        let (released, woken) = {
+            let mut state = lock(&self.state);
+            // A stop is answered with a reset as well.
+            state.acknowledged |= matches!(state.end, Some(SendEnd::ResetAt(..))) && state.stopped.is_none();
             (std::mem::take(&mut state.used), state.watchers.take())
         };
         woken.wake();
@@ -434,6 +457,45 @@ mod tests {
         assert_eq!(half.end(SendEnd::Reset(code)), Ok(0), "a reset may follow a FIN");
         assert_eq!(contents(&half).1.end, Some(SendEnd::Reset(code)));
         assert_eq!(half.end(SendEnd::Reset(code)), Err(Refused::Ended));
+    }
+
+    #[test]
+    fn a_reset_that_delivers_something_ends_when_that_is_acknowledged() {
+        let half = SendHalf::default();
+        let (waker, count) = CountingWaker::pair();
+        let mut ticket = None;
+        let code = 3_u8.into();
+        assert_eq!(reserve(&half, 60, 100), Poll::Ready(Ok(60)));
+        half.push(Bytes::from_static(b"some data"));
+        assert_eq!(half.end(SendEnd::ResetAt(code, 5)), Ok(0), "the task says what is not needed");
+        assert!(
+            half.poll_outcome(&mut ticket, &Context::from_waker(&waker)).is_pending() && half.is_finishing()
+        );
+        assert_eq!(reserve(&half, 1, 100), Poll::Ready(Err(Refused::Ended)));
+        let (chunks, news) = contents(&half);
+        assert_eq!((&chunks[0][..], news.end), (&b"some data"[..], Some(SendEnd::ResetAt(code, 5))));
+        assert_eq!(half.end(SendEnd::ResetAt(code, 5)), Err(Refused::Ended));
+        assert_eq!(half.end(SendEnd::ResetAt(code, 4)), Ok(0));
+        assert_eq!(half.end(SendEnd::Fin), Err(Refused::Ended));
+        assert_eq!(half.on_acked(20, 100), 20);
+        assert_eq!((half.on_reset_acknowledged(), count.wakes()), (40, 1));
+        let outcome = half.poll_outcome(&mut ticket, &Context::from_waker(&waker));
+        assert_eq!(outcome, Poll::Ready(SendOutcome::Reset));
+        assert_eq!(half.end(SendEnd::ResetAt(code, 1)), Err(Refused::Ended));
+        assert_eq!(half.end(SendEnd::Reset(code)), Err(Refused::Ended));
+    }
+
+    #[test]
+    fn a_stop_is_not_a_delivery() {
+        let (waker, _) = CountingWaker::pair();
+        for end in [SendEnd::Fin, SendEnd::ResetAt(3_u8.into(), 5)] {
+            let half = SendHalf::default();
+            half.end(end).unwrap();
+            half.on_stopped(7_u8.into());
+            half.on_reset_acknowledged();
+            let outcome = half.poll_outcome(&mut None, &Context::from_waker(&waker));
+            assert_eq!(outcome, Poll::Ready(SendOutcome::Stopped(7_u8.into())));
+        }
     }
 
     #[test]

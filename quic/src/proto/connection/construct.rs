@@ -321,6 +321,7 @@ pub(super) fn local_params(config: &TransportConfig, scid: ConnectionId) -> Tran
         initial_source_connection_id: Some(scid),
         max_datagram_frame_size: config.announced_datagram_frame_size(),
         grease_quic_bit: config.grease_quic_bit,
+        reset_stream_at: config.reset_stream_at,
         ..TransportParameters::default()
     }
 }

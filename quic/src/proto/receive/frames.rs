@@ -79,6 +79,13 @@ impl Connection {
             Frame::Ack(ack) => self.on_ack(now, info, &ack),
             Frame::Crypto(f) => self.on_crypto(now, info.level, f.offset, &f.data),
             Frame::ResetStream(f) => self.streams.on_reset_stream(f.id, f.error_code, f.final_size),
+            Frame::ResetStreamAt(f) if self.config.reset_stream_at => {
+                self.streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size)
+            }
+            Frame::ResetStreamAt(_) => Err(TransportError::new(
+                Code::FRAME_ENCODING_ERROR,
+                "a frame that the peer was not told to be known",
+            )),
             Frame::StopSending(f) => self.streams.on_stop_sending(f.id, f.error_code),
             Frame::MaxData(f) => {
                 self.streams.on_max_data(f.maximum);

@@ -44,6 +44,13 @@ pub enum Token {
     },
     /// RESET_STREAM.
     ResetStream(StreamId),
+    /// RESET_STREAM_AT.
+    ResetStreamAt {
+        /// Which stream.
+        id: StreamId,
+        /// What it promised.
+        reliable_size: u64,
+    },
     /// STOP_SENDING.
     StopSending(StreamId),
     /// MAX_DATA.

@@ -32,6 +32,35 @@ impl Streams {
         }
     }
 
+    /// Abandons sending, but for the first `reliable_size` bytes, or all that was written if that is less: those are
+    /// delivered (draft-ietf-quic-reliable-stream-reset-10). False if the peer does not support that; then nothing has
+    /// changed.
+    ///
+    /// A later call, or [`Streams::reset`], can only make the size smaller, and the first code stays. Ignored if the peer
+    /// has everything already, or the stream was reset.
+    #[must_use]
+    pub fn reset_at(&mut self, id: StreamId, code: VarInt, reliable_size: u64) -> bool {
+        if !self.peer.reset_stream_at {
+            return false;
+        }
+        let Some(slot) = self.stream_of_app(id) else { return true };
+        let Some(stream) = self.table.get_mut(slot) else { return true };
+        if let Some(released) = stream.send.reset_at(code, reliable_size) {
+            stream.acked += released;
+            if released > 0 {
+                self.tell(slot, event::ACKED);
+            }
+            self.reschedule(slot);
+        }
+        true
+    }
+
+    /// True if the peer takes RESET_STREAM_AT frames.
+    #[must_use]
+    pub fn peer_supports_reset_at(&self) -> bool {
+        self.peer.reset_stream_at
+    }
+
     /// The next piece of what was received: data in order, then once `Finished` or `Reset`. `None`: nothing now.
     ///
     /// Each byte handed out has to come back through [`Streams::consumed`], whatever becomes of the stream.
@@ -39,9 +68,11 @@ impl Streams {
     /// enough: small pieces are joined here, and a reset overtakes what was not read.
     pub fn read(&mut self, id: StreamId) -> Option<RecvChunk> {
         let slot = self.table.find(id)?;
-        let chunk = self.table.get_mut(slot)?.recv.read();
-        if matches!(chunk, Some(RecvChunk::Finished)) {
-            self.retire(slot);
+        let chunk = self.table.get_mut(slot)?.recv.read(&mut self.received);
+        match chunk {
+            Some(RecvChunk::Finished) => self.retire(slot),
+            Some(RecvChunk::ResetAt(_)) => self.check_credit(),
+            _ => {}
         }
         chunk
     }

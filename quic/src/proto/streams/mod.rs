@@ -85,6 +85,8 @@ pub struct PeerLimits {
     pub initial_max_streams_bidi: u64,
     /// Unidirectional streams that we may open.
     pub initial_max_streams_uni: u64,
+    /// Whether it takes RESET_STREAM_AT frames.
+    pub reset_stream_at: bool,
 }
 
 impl From<&TransportParameters> for PeerLimits {
@@ -96,6 +98,7 @@ impl From<&TransportParameters> for PeerLimits {
             initial_max_stream_data_uni: params.initial_max_stream_data_uni,
             initial_max_streams_bidi: params.initial_max_streams_bidi,
             initial_max_streams_uni: params.initial_max_streams_uni,
+            reset_stream_at: params.reset_stream_at,
         }
     }
 }
@@ -107,7 +110,8 @@ pub enum StreamEvent {
     Opened(StreamId),
     /// There is more to [`Streams::read`] than before.
     Readable(StreamId),
-    /// The peer has acknowledged so many more bytes, without a gap: they are not kept any longer.
+    /// So many more bytes are not kept any longer: the peer has acknowledged them, without a gap, or a reset made them
+    /// unnecessary.
     Acked {
         /// Which stream.
         id: StreamId,
@@ -116,7 +120,7 @@ pub enum StreamEvent {
     },
     /// The peer has acknowledged all data and FIN.
     Finished(StreamId),
-    /// The peer has acknowledged our reset.
+    /// The peer has acknowledged our reset, and the data that it promised.
     ResetAcked(StreamId),
     /// The peer asked to stop; the stream has been reset with the same code (RFC 9000 §3.5).
     Stopped {
@@ -143,6 +147,8 @@ pub enum RecvChunk {
     Finished,
     /// The peer has reset the stream; bytes not read yet are lost. Comes once, as the last.
     Reset(VarInt),
+    /// The peer has reset the stream after the bytes read so far, which it wanted delivered. Comes once, as the last.
+    ResetAt(VarInt),
 }
 
 /// Flags of a stream's pending events, in the order in which they are told.
@@ -367,6 +373,7 @@ impl Streams {
         let (repair, fresh) = (stream.send.repair().is_some(), stream.send.fresh().is_some());
         let blocked = stream.send.blocked_at().is_some();
         let report = blocked && stream.send.report_blocked();
+        let reset_at = stream.send.reset_at_is_due();
         self.repair.set(&mut self.table, slot, repair);
         self.fresh.set(&mut self.table, slot, fresh);
         if blocked {
@@ -376,6 +383,9 @@ impl Streams {
         }
         if report {
             self.ask(slot, control::STREAM_DATA_BLOCKED);
+        }
+        if reset_at {
+            self.ask(slot, control::RESET_STREAM);
         }
         self.check_control(slot);
         self.check_blocked();

@@ -65,6 +65,26 @@ impl Streams {
         Ok(())
     }
 
+    /// RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset-10 §4); its reliable size is not above the final size.
+    ///
+    /// # Errors
+    /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR, FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR.
+    pub fn on_reset_stream_at(
+        &mut self,
+        id: StreamId,
+        code: VarInt,
+        final_size: u64,
+        reliable_size: u64,
+    ) -> Result<(), TransportError> {
+        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else { return Ok(()) };
+        let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
+        if stream.recv.on_reset_at(&mut self.received, code, final_size, reliable_size)? {
+            self.tell(slot, event::READABLE);
+        }
+        self.after_receiving(slot);
+        Ok(())
+    }
+
     /// STOP_SENDING (RFC 9000 §19.5): resets the stream, unless the peer has it all.
     ///
     /// # Errors

@@ -20,6 +20,9 @@ impl Streams {
                 if acked.finished {
                     self.tell(slot, event::FINISHED);
                 }
+                if acked.reset {
+                    self.tell(slot, event::RESET_ACKED);
+                }
                 if self.table.get(slot).is_some_and(|stream| stream.is_queued(Queue::Repair)) {
                     self.reschedule(slot);
                 }
@@ -31,6 +34,14 @@ impl Streams {
                     self.tell(slot, event::RESET_ACKED);
                     self.check_control(slot);
                 }
+            }
+            Token::ResetStreamAt { id, reliable_size } => {
+                let Some(slot) = self.table.find(id) else { return };
+                let Some(stream) = self.table.get_mut(slot) else { return };
+                if stream.send.on_reset_at_acked(reliable_size) {
+                    self.tell(slot, event::RESET_ACKED);
+                }
+                self.check_control(slot);
             }
             _ => {}
         }
@@ -48,6 +59,9 @@ impl Streams {
             }
             Token::ResetStream(id) => {
                 self.ask_if(id, control::RESET_STREAM, |stream| stream.send.reset_to_send().is_some());
+            }
+            Token::ResetStreamAt { id, reliable_size } => {
+                self.ask_if(id, control::RESET_STREAM, |stream| stream.send.on_reset_at_lost(reliable_size));
             }
             Token::StopSending(id) => {
                 self.ask_if(id, control::STOP_SENDING, |stream| stream.recv.on_stop_lost());

@@ -27,12 +27,24 @@ enum State {
     ResetRead,
 }
 
+/// What RESET_STREAM and RESET_STREAM_AT say.
+#[derive(Debug, Copy, Clone)]
+struct Reset {
+    code: VarInt,
+    /// So much is delivered all the same; 0 with RESET_STREAM.
+    reliable_size: u64,
+    /// RESET_STREAM_AT was among them.
+    at: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct RecvPart {
     state: State,
     assembler: Assembler,
     credit: RecvCredit,
     final_size: Option<u64>,
+    /// What the peer's resets said so far.
+    reset: Option<Reset>,
     /// Bytes handed out.
     read: u64,
     /// The application has seen the end.
@@ -45,6 +57,12 @@ fn final_size_error(reason: &'static str) -> TransportError {
     TransportError::new(TransportErrorCode::FINAL_SIZE_ERROR, reason)
 }
 
+/// What of `data`, which begin at `offset`, lies before `end`.
+fn up_to(end: u64, offset: u64, mut data: Bytes) -> Bytes {
+    data.truncate(usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX));
+    data
+}
+
 impl RecvPart {
     pub(super) fn absent() -> Self {
         Self {
@@ -52,6 +70,7 @@ impl RecvPart {
             assembler: Assembler::default(),
             credit: RecvCredit::default(),
             final_size: None,
+            reset: None,
             read: 0,
             released: false,
             stop_pending: false,
@@ -66,7 +85,7 @@ impl RecvPart {
 
     pub(super) fn close(&mut self) {
         self.assembler.reset();
-        (self.state, self.final_size, self.read) = (State::Absent, None, 0);
+        (self.state, self.final_size, self.reset, self.read) = (State::Absent, None, None, 0);
         (self.released, self.stop_pending) = (false, false);
     }
 
@@ -105,10 +124,14 @@ impl RecvPart {
         if fin {
             self.final_size = Some(end);
         }
-        match self.state {
-            State::Recv => Ok(self.assembler.insert(offset, data, copy) || had_all != self.has_all()),
-            _ => Ok(false),
+        if self.state != State::Recv {
+            return Ok(false);
         }
+        let data = match self.reset {
+            Some(Reset { reliable_size, .. }) => up_to(reliable_size, offset, data),
+            None => data,
+        };
+        Ok(self.assembler.insert(offset, data, copy) || had_all != self.has_all())
     }
 
     /// RESET_STREAM. True if the application has to be told.
@@ -118,18 +141,8 @@ impl RecvPart {
         code: VarInt,
         size: u64,
     ) -> Result<bool, TransportError> {
-        let complete = self.has_all();
-        if self.final_size.is_some_and(|known| known != size) {
-            return Err(final_size_error("another final size than before"));
-        }
-        if size < self.credit.received() {
-            return Err(final_size_error("final size below the end of data already received"));
-        }
-        self.use_credit(connection, size)?;
-        self.final_size = Some(size);
-        self.stop_pending = false;
-        // What has arrived in full is delivered, as if the reset had been late (RFC 9000 §3.2).
-        if self.state != State::Recv || complete {
+        let reset = Reset { code, reliable_size: 0, at: false };
+        if !self.note_reset(connection, reset, size)? || self.state != State::Recv {
             return Ok(false);
         }
         self.throw_away(connection);
@@ -137,11 +150,64 @@ impl RecvPart {
         Ok(true)
     }
 
+    /// RESET_STREAM_AT. True if there is more to read than before, be it the end.
+    pub(super) fn on_reset_at(
+        &mut self,
+        connection: &mut RecvCredit,
+        code: VarInt,
+        size: u64,
+        reliable_size: u64,
+    ) -> Result<bool, TransportError> {
+        let reset = Reset { code, reliable_size, at: true };
+        Ok(self.note_reset(connection, reset, size)? && self.state == State::Recv && self.has_all())
+    }
+
+    /// Holds a reset against what the peer said before. False if it has no effect.
+    fn note_reset(
+        &mut self,
+        connection: &mut RecvCredit,
+        new: Reset,
+        size: u64,
+    ) -> Result<bool, TransportError> {
+        if self.final_size.is_some_and(|known| known != size) {
+            return Err(final_size_error("another final size than before"));
+        }
+        if size < self.credit.received() {
+            return Err(final_size_error("final size below the end of data already received"));
+        }
+        if self.reset.is_some_and(|reset| reset.code != new.code && (reset.at || new.at)) {
+            let reason = "another code than in an earlier reset";
+            return Err(TransportError::new(TransportErrorCode::STREAM_STATE_ERROR, reason));
+        }
+        self.use_credit(connection, size)?;
+        if self.has_all() {
+            // What has arrived in full is delivered, as if the reset had been late (RFC 9000 §3.2).
+            return Ok(false);
+        }
+        (self.final_size, self.stop_pending) = (Some(size), false);
+        let reset = self.reset.get_or_insert(new);
+        // Of several the smallest counts, in whatever order they arrive.
+        reset.reliable_size = reset.reliable_size.min(new.reliable_size);
+        reset.at |= new.at;
+        Ok(true)
+    }
+
     /// The next thing to hand to the application.
-    pub(super) fn read(&mut self) -> Option<RecvChunk> {
+    pub(super) fn read(&mut self, connection: &mut RecvCredit) -> Option<RecvChunk> {
         match self.state {
             State::Recv => {
+                if let Some(Reset { code, reliable_size, .. }) = self.reset
+                    && self.read >= reliable_size
+                {
+                    self.throw_away(connection);
+                    self.state = State::ResetRead;
+                    return Some(RecvChunk::ResetAt(code));
+                }
                 if let Some(data) = self.assembler.read() {
+                    let data = match self.reset {
+                        Some(Reset { reliable_size, .. }) => up_to(reliable_size, self.read, data),
+                        None => data,
+                    };
                     self.read += data.len() as u64;
                     return Some(RecvChunk::Data(data));
                 }
@@ -225,7 +291,11 @@ impl RecvPart {
 
     /// True in the RFC's Data Recvd.
     fn has_all(&self) -> bool {
-        self.final_size == Some(self.assembler.received())
+        let received = self.assembler.received();
+        match self.reset {
+            None => self.final_size == Some(received),
+            Some(Reset { reliable_size, .. }) => received >= reliable_size,
+        }
     }
 
     /// Accounts for flow control credit used up to `end`, on the stream and on the connection.

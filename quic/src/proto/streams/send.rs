@@ -13,6 +13,9 @@ enum State {
     /// The stream has no sending part.
     Absent,
     Open,
+    /// Reset with RESET_STREAM_AT: the data in the buffer, which end at the reliable size or before it, are delivered all
+    /// the same. It ends like Data Sent, with that frame in the place of FIN.
+    ResetAt(VarInt),
     ResetSent(VarInt),
     /// The peer has it all.
     DataRecvd,
@@ -32,9 +35,23 @@ enum Fin {
 #[derive(Debug)]
 pub(super) struct SendPart {
     state: State,
+    /// How far FIN is, or in its place RESET_STREAM_AT.
     fin: Fin,
     buffer: SendBuffer,
     credit: SendCredit,
+    /// What was sent at least once, before the buffer was cut off.
+    sent_before: u64,
+    /// What RESET_STREAM_AT promises.
+    reliable_size: u64,
+}
+
+/// The frame that ends a stream early.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub(super) struct Reset {
+    pub(super) code: VarInt,
+    pub(super) final_size: u64,
+    /// With RESET_STREAM_AT.
+    pub(super) reliable_size: Option<u64>,
 }
 
 /// What a STREAM frame could carry.
@@ -53,6 +70,8 @@ pub(super) struct Acked {
     pub(super) released: u64,
     /// The peer has all data and FIN.
     pub(super) finished: bool,
+    /// The peer has all that RESET_STREAM_AT promised, and that frame.
+    pub(super) reset: bool,
 }
 
 impl SendPart {
@@ -62,6 +81,8 @@ impl SendPart {
             fin: Fin::None,
             buffer: SendBuffer::default(),
             credit: SendCredit::new(0),
+            sent_before: 0,
+            reliable_size: 0,
         }
     }
 
@@ -69,6 +90,7 @@ impl SendPart {
     pub(super) fn open(&mut self, max_stream_data: u64) {
         self.buffer.reset();
         (self.state, self.fin, self.credit) = (State::Open, Fin::None, SendCredit::new(max_stream_data));
+        (self.sent_before, self.reliable_size) = (0, 0);
     }
 
     pub(super) fn close(&mut self) {
@@ -78,6 +100,11 @@ impl SendPart {
 
     pub(super) fn is_open(&self) -> bool {
         self.state == State::Open
+    }
+
+    /// True while there may be data to send.
+    fn has_data(&self) -> bool {
+        matches!(self.state, State::Open | State::ResetAt(_))
     }
 
     /// True in the terminal states.
@@ -98,25 +125,62 @@ impl SendPart {
         }
     }
 
-    /// True if RESET_STREAM has to be sent.
+    /// True if RESET_STREAM has to be sent. The code of an earlier RESET_STREAM_AT stays.
     pub(super) fn reset(&mut self, code: VarInt) -> bool {
-        let open = self.is_open();
-        if open {
-            self.state = State::ResetSent(code);
-            self.buffer.discard();
-        }
-        open
+        let code = match self.state {
+            State::Open => code,
+            State::ResetAt(code) => code,
+            _ => return false,
+        };
+        self.state = State::ResetSent(code);
+        self.buffer.discard();
+        true
     }
 
-    /// Code and final size for RESET_STREAM, while that is wanted.
-    pub(super) fn reset_to_send(&self) -> Option<(VarInt, u64)> {
-        match self.state {
-            State::ResetSent(code) => Some((code, self.buffer.sent())),
-            _ => None,
-        }
+    /// Resets all but the first `reliable_size` bytes, or all that was written if that is less. Returns how many bytes
+    /// need not be kept for that; `None` if it changes nothing: a promise once made can only become smaller.
+    pub(super) fn reset_at(&mut self, code: VarInt, reliable_size: u64) -> Option<u64> {
+        let reliable_size = reliable_size.min(self.buffer.end());
+        let code = match self.state {
+            State::Open => code,
+            State::ResetAt(code) if reliable_size < self.reliable_size => code,
+            _ => return None,
+        };
+        (self.state, self.fin, self.reliable_size) = (State::ResetAt(code), Fin::Queued, reliable_size);
+        self.sent_before = self.sent();
+        Some(self.buffer.truncate(reliable_size))
     }
 
-    /// True if the stream has ended by this.
+    /// How far data was sent at least once.
+    fn sent(&self) -> u64 {
+        self.sent_before.max(self.buffer.sent())
+    }
+
+    /// What ends the stream early, if that is to be sent, for the first time or again.
+    ///
+    /// RESET_STREAM_AT waits until the data before it was sent once: so its final size needs no credit of its own.
+    pub(super) fn reset_to_send(&self) -> Option<Reset> {
+        let (code, reliable_size) = match self.state {
+            State::ResetSent(code) => (code, None),
+            State::ResetAt(code) if self.fin == Fin::Queued && self.buffer.sent() == self.buffer.end() => {
+                (code, Some(self.reliable_size))
+            }
+            _ => return None,
+        };
+        Some(Reset { code, final_size: self.sent(), reliable_size })
+    }
+
+    /// True if RESET_STREAM_AT is to be sent.
+    pub(super) fn reset_at_is_due(&self) -> bool {
+        matches!(self.state, State::ResetAt(_)) && self.reset_to_send().is_some()
+    }
+
+    /// RESET_STREAM_AT was sent.
+    pub(super) fn on_reset_at_sent(&mut self) {
+        self.fin = Fin::Sent;
+    }
+
+    /// RESET_STREAM has arrived. True if the stream has ended by this.
     pub(super) fn on_reset_acked(&mut self) -> bool {
         let ended = matches!(self.state, State::ResetSent(_));
         if ended {
@@ -125,13 +189,36 @@ impl SendPart {
         ended
     }
 
+    /// RESET_STREAM_AT with this reliable size has arrived. True if the stream has ended by this.
+    pub(super) fn on_reset_at_acked(&mut self, reliable_size: u64) -> bool {
+        if !self.is_reset_at(reliable_size) {
+            return false;
+        }
+        self.fin = Fin::Acked;
+        self.check_acked()
+    }
+
+    /// RESET_STREAM_AT with this reliable size is lost. True if it has to be sent again.
+    pub(super) fn on_reset_at_lost(&mut self, reliable_size: u64) -> bool {
+        let again = self.is_reset_at(reliable_size) && self.fin == Fin::Sent;
+        if again {
+            self.fin = Fin::Queued;
+        }
+        again
+    }
+
+    /// True if this is the promise in force, not one that was made smaller since.
+    fn is_reset_at(&self, reliable_size: u64) -> bool {
+        matches!(self.state, State::ResetAt(_)) && reliable_size == self.reliable_size
+    }
+
     pub(super) fn on_max_stream_data(&mut self, limit: u64) -> bool {
         self.credit.raise(limit)
     }
 
     /// The peer's limit, if that is what keeps data from being sent.
     pub(super) fn blocked_at(&self) -> Option<u64> {
-        let blocked = self.is_open()
+        let blocked = self.has_data()
             && self.buffer.sent() < self.buffer.end()
             && self.credit.left(self.buffer.sent()) == 0;
         blocked.then(|| self.credit.limit())
@@ -144,16 +231,16 @@ impl SendPart {
 
     /// What can be sent without using flow control credit: lost data, or a bare FIN.
     pub(super) fn repair(&self) -> Option<Segment> {
-        if !self.is_open() {
+        if !self.has_data() {
             return None;
         }
         let (sent, end) = (self.buffer.sent(), self.buffer.end());
         match self.buffer.lost() {
             Some(lost) => {
-                let fin = self.fin != Fin::None && lost.end == end;
+                let fin = self.is_open() && self.fin != Fin::None && lost.end == end;
                 Some(Segment { offset: lost.start, len: lost.end - lost.start, fin })
             }
-            None if self.fin == Fin::Queued && sent == end => {
+            None if self.is_open() && self.fin == Fin::Queued && sent == end => {
                 Some(Segment { offset: end, len: 0, fin: true })
             }
             None => None,
@@ -162,12 +249,13 @@ impl SendPart {
 
     /// What can be sent for the first time, as far as the stream's own credit goes.
     pub(super) fn fresh(&self) -> Option<Segment> {
-        if !self.is_open() {
+        if !self.has_data() {
             return None;
         }
         let (sent, end) = (self.buffer.sent(), self.buffer.end());
         let len = (end - sent).min(self.credit.left(sent));
-        (len > 0).then_some(Segment { offset: sent, len, fin: self.fin == Fin::Queued && sent + len == end })
+        let fin = self.is_open() && self.fin == Fin::Queued && sent + len == end;
+        (len > 0).then_some(Segment { offset: sent, len, fin })
     }
 
     /// Appends the bytes at `offset` to a packet.
@@ -183,24 +271,31 @@ impl SendPart {
     }
 
     pub(super) fn on_acked(&mut self, offset: u64, len: u64, fin: bool) -> Acked {
-        if !self.is_open() {
+        if !self.has_data() {
             return Acked::default();
         }
         let released = self.buffer.on_acked(offset..offset + len);
-        if fin {
+        if fin && self.is_open() {
             self.fin = Fin::Acked;
         }
-        let finished = self.fin == Fin::Acked && self.buffer.is_all_acked();
-        if finished {
+        let reset = !self.is_open();
+        let ended = self.check_acked();
+        Acked { released, finished: ended && !reset, reset: ended && reset }
+    }
+
+    /// True if the peer has everything now.
+    fn check_acked(&mut self) -> bool {
+        let ended = self.fin == Fin::Acked && self.buffer.is_all_acked();
+        if ended {
             self.state = State::DataRecvd;
         }
-        Acked { released, finished }
+        ended
     }
 
     pub(super) fn on_lost(&mut self, offset: u64, len: u64, fin: bool) {
-        if self.is_open() {
+        if self.has_data() {
             self.buffer.on_lost(offset..offset + len);
-            if fin && self.fin == Fin::Sent {
+            if fin && self.is_open() && self.fin == Fin::Sent {
                 self.fin = Fin::Queued;
             }
         }
@@ -237,8 +332,8 @@ mod tests {
         assert_eq!(part.fresh(), segment(0, 5, true));
         send(&mut part);
         assert_eq!((part.fresh(), part.repair()), (None, None));
-        assert_eq!(part.on_acked(0, 5, false), Acked { released: 5, finished: false });
-        assert_eq!(part.on_acked(0, 5, true), Acked { released: 0, finished: true });
+        assert_eq!(part.on_acked(0, 5, false), Acked { released: 5, ..Acked::default() });
+        assert_eq!(part.on_acked(0, 5, true), Acked { finished: true, ..Acked::default() });
         assert!(part.is_done() && !part.reset(VarInt::from_u32(1)));
     }
 
@@ -304,7 +399,8 @@ mod tests {
         part.finish();
         part.on_lost(0, 3, false);
         assert_eq!((part.fresh(), part.repair(), part.blocked_at()), (None, None, None));
-        assert_eq!(part.reset_to_send(), Some((VarInt::from_u32(7), 3)));
+        let reset = Reset { code: VarInt::from_u32(7), final_size: 3, reliable_size: None };
+        assert_eq!(part.reset_to_send(), Some(reset));
         assert_eq!(part.on_acked(0, 3, false), Acked::default());
         assert!(part.on_reset_acked() && !part.on_reset_acked());
         assert!(part.is_done());

@@ -144,6 +144,25 @@ impl SendBuffer {
         }
     }
 
+    /// Drops all data from an offset on, as if it had never been written; what of it has arrived stays. Returns how many
+    /// bytes are released by that.
+    pub(super) fn truncate(&mut self, at: u64) -> u64 {
+        let at = at.max(self.acked);
+        let released = self.end.saturating_sub(at);
+        self.end = self.end.min(at);
+        self.sent = self.sent.min(at);
+        while let Some(chunk) = self.chunks.back_mut().filter(|chunk| chunk.end() > at) {
+            #[expect(clippy::cast_possible_truncation, reason = "shorter than the chunk")]
+            chunk.data.truncate(at.saturating_sub(chunk.start) as usize);
+            if chunk.data.is_empty() {
+                self.chunks.pop_back();
+            }
+        }
+        self.lost.remove(at..u64::MAX);
+        self.acked_ahead.remove(at..u64::MAX);
+        released
+    }
+
     /// Drops all data; what was sent stays counted.
     pub(super) fn discard(&mut self) {
         self.chunks.clear();

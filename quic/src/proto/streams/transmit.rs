@@ -1,13 +1,14 @@
 //! What streams put into packets.
 
+use super::send::Reset;
 use super::table::{Queue, Slot};
 use super::{Streams, control, pending};
-use crate::packet::Dir;
+use crate::packet::{Dir, StreamId};
 use crate::proto::space::Token;
 use crate::proto::transmit::FrameWriter;
 use crate::wire::frame::{
-    DataBlocked, MaxData, MaxStreamData, MaxStreams, ResetStream, StopSending, StreamDataBlocked,
-    StreamsBlocked,
+    DataBlocked, MaxData, MaxStreamData, MaxStreams, ResetStream, ResetStreamAt, StopSending,
+    StreamDataBlocked, StreamsBlocked,
 };
 
 impl Streams {
@@ -89,10 +90,13 @@ impl Streams {
         let Some(stream) = self.table.get_mut(slot) else { return true };
         let id = stream.id;
         if stream.control.has(control::RESET_STREAM) {
-            if let Some((error_code, final_size)) = stream.send.reset_to_send()
-                && !w.frame(&ResetStream { id, error_code, final_size }, Some(Token::ResetStream(id)))
-            {
-                return false;
+            if let Some(reset) = stream.send.reset_to_send() {
+                if !write_reset(id, reset, w) {
+                    return false;
+                }
+                if reset.reliable_size.is_some() {
+                    stream.send.on_reset_at_sent();
+                }
             }
             stream.control.clear(control::RESET_STREAM);
         }
@@ -183,5 +187,17 @@ impl Streams {
             self.fresh.rotate(&mut self.table, slot);
         }
         true
+    }
+}
+
+/// False if there was no room.
+fn write_reset(id: StreamId, reset: Reset, w: &mut FrameWriter<'_>) -> bool {
+    let Reset { code: error_code, final_size, reliable_size } = reset;
+    match reliable_size {
+        None => w.frame(&ResetStream { id, error_code, final_size }, Some(Token::ResetStream(id))),
+        Some(reliable_size) => {
+            let frame = ResetStreamAt { id, error_code, final_size, reliable_size };
+            w.frame(&frame, Some(Token::ResetStreamAt { id, reliable_size }))
+        }
     }
 }

@@ -189,10 +189,14 @@ impl SessionStore for Embellished {
 }
 
 pub fn remembering(change: fn(&mut TransportParameters)) -> Tls {
-    let mut tls = Tls::new(&Setup::default());
+    remembering_of(Setup::default(), change)
+}
+
+fn remembering_of(setup: Setup, change: fn(&mut TransportParameters)) -> Tls {
+    let mut tls = Tls::new(&setup);
     tls.server_sessions.early_data = Some(EarlyDataPolicy::new());
     tls.client_sessions.store = Some(Arc::new(Embellished(Mutex::default(), change)));
-    let mut pair = Pair::with(Setup::default(), tls);
+    let mut pair = Pair::with(setup, tls);
     pair.run_for(300 * MS);
     pair.tls
 }
@@ -225,6 +229,46 @@ fn a_client_does_not_put_up_with_lower_limits() {
         pair.run_for(300 * MS);
         assert!(pair.client.confirmed());
     }
+}
+
+fn without_reset_at() -> Setup {
+    let server = TransportConfig::builder().reset_stream_at(false).build().unwrap();
+    Setup { server, ..Setup::default() }
+}
+
+// covers: D-reset-stream-at-3-02 D-reset-stream-at-3-03
+#[test]
+fn a_frame_that_a_server_takes_no_longer_costs_early_data() {
+    // It remembers what it said, and does not take early data that may make use of that.
+    let tls = acquainted(Setup::default);
+    let mut pair = early(without_reset_at(), &tls, 1_000);
+    pair.run_for(300 * MS);
+    assert_eq!(told(&pair), [false]);
+    assert!(pair.client.confirmed() && !pair.client.connection.streams().peer_supports_reset_at());
+    // A server that takes it all the same is found out.
+    let tls = remembering_of(without_reset_at(), |params| params.reset_stream_at = true);
+    let mut pair = early(without_reset_at(), &tls, 1_000);
+    pair.run_for(300 * MS);
+    match pair.client.closed() {
+        Some(ConnectionError::Transport { by: ClosedBy::Local, error }) => {
+            assert_eq!(error.code, Code::PROTOCOL_VIOLATION);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+// covers: D-reset-stream-at-3-02
+#[test]
+fn early_data_may_be_reset_but_for_its_beginning() {
+    let tls = acquainted(Setup::default);
+    let mut pair = early(Setup::default(), &tls, 1_000);
+    assert!(pair.client.connection.streams().reset_at(stream(0), 7u8.into(), 600));
+    pair.run_for(15 * MS);
+    let server = pair.server();
+    assert_eq!(server.received, [(stream(0), bytes(1_000)[..600].to_vec(), false)]);
+    assert!(!server.connection.is_handshake_complete());
+    pair.run_for(300 * MS);
+    assert_eq!(told(&pair), [true]);
 }
 
 // covers: R9000-7.4.1-02 R9000-7.4.1-03 R9000-7.4.1-09

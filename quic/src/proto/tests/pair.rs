@@ -307,7 +307,7 @@ impl Peer {
                         self.connection.streams().release(id);
                         break;
                     }
-                    RecvChunk::Reset(_) => {
+                    RecvChunk::Reset(_) | RecvChunk::ResetAt(_) => {
                         self.connection.streams().release(id);
                         break;
                     }

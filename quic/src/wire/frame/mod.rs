@@ -24,6 +24,7 @@
 //! | 0x1b | PATH_RESPONSE | 1 | P | `path` |
 //! | 0x1c-0x1d | CONNECTION_CLOSE (transport IH01, application 01) | | N | `close` |
 //! | 0x1e | HANDSHAKE_DONE | 1, from servers | | `signal` |
+//! | 0x24 | RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset-10) | 01 | | `reset_stream_at` |
 //! | 0x30-0x31 | DATAGRAM (0x31: with length) | 01 | | `datagram` |
 
 mod ack;
@@ -34,6 +35,7 @@ mod datagram;
 mod flow;
 mod path;
 mod read;
+mod reset_stream_at;
 mod signal;
 mod stream;
 
@@ -44,6 +46,7 @@ pub use crypto::{Crypto, CryptoHeader, NewToken};
 pub use datagram::{Datagram, DatagramHeader};
 pub use flow::{DataBlocked, MaxData, MaxStreamData, MaxStreams, StreamDataBlocked, StreamsBlocked};
 pub use path::{PathChallenge, PathResponse};
+pub use reset_stream_at::ResetStreamAt;
 pub use signal::{HandshakeDone, Padding, Ping};
 pub use stream::{ResetStream, StopSending, Stream, StreamHeader};
 
@@ -52,7 +55,7 @@ pub use crate::packet::EcnCounts;
 use bytes::{Buf, Bytes};
 
 use self::read::{Malformed, TRUNCATED};
-use super::varint;
+use super::{draft, varint};
 use crate::packet::{Level, Side, TransportError, TransportErrorCode};
 
 /// A frame, or the head of one, that can be written.
@@ -154,6 +157,8 @@ frames! {
     ConnectionClose,
     /// DATAGRAM.
     Datagram,
+    /// RESET_STREAM_AT.
+    ResetStreamAt,
 }
 
 impl Frame {
@@ -224,6 +229,7 @@ impl Frame {
             0x1b => PathResponse::parse(input).map(Self::PathResponse),
             0x1c | 0x1d => ConnectionClose::parse(first, input).map(Self::ConnectionClose),
             0x1e => Ok(Self::HandshakeDone),
+            draft::RESET_STREAM_AT => ResetStreamAt::parse(input).map(Self::ResetStreamAt),
             0x30 | 0x31 => Datagram::parse(first, input).map(Self::Datagram),
             _ => return None,
         })

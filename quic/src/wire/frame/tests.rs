@@ -91,6 +91,8 @@ fn samples() -> Vec<Frame> {
         PathChallenge { data: *b"12345678" }.into(),
         PathResponse { data: *b"87654321" }.into(),
         Datagram { data: data.clone(), with_len: true }.into(),
+        ResetStreamAt { id: id(400), error_code: varint(MAX), final_size: 70_000, reliable_size: 70_000 }
+            .into(),
     ];
     for offset in [0, 1 << 33] {
         for fin in [false, true] {
@@ -125,7 +127,7 @@ fn each_frame_survives() {
     types.sort_unstable();
     types.dedup();
     let expected: Vec<u64> =
-        (0..=0x1e).filter(|ty| ![0x08, 0x09, 0x0c, 0x0d].contains(ty)).chain([0x31]).collect();
+        (0..=0x1e).filter(|ty| ![0x08, 0x09, 0x0c, 0x0d].contains(ty)).chain([0x24, 0x31]).collect();
     assert_eq!(types, expected, "no type is missing but those that run to the end of the packet");
 }
 
@@ -159,7 +161,7 @@ fn padding_is_one_frame_per_run() {
 // covers: R9000-12.4-04
 #[test]
 fn unknown_types_are_refused() {
-    let known = |ty: u64| ty <= 0x1e || matches!(ty, 0x30 | 0x31);
+    let known = |ty: u64| ty <= 0x1e || matches!(ty, 0x24 | 0x30 | 0x31);
     let powers = (0..62).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]);
     let spread = (0..10_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
     for ty in (0..0x5000).chain(powers).chain(spread).chain([MAX]).filter(|ty| !known(*ty)) {
@@ -173,6 +175,21 @@ fn unknown_types_are_refused() {
         if !bytes.is_empty() {
             assert_eq!(refused(&bytes), (Code::FRAME_ENCODING_ERROR, None), "{ty:#x} cut off");
         }
+    }
+}
+
+// covers: D-reset-stream-at-4-01
+#[test]
+fn a_reliable_size_is_at_most_the_final_size() {
+    let frame = |final_size, reliable_size| {
+        encoded(&ResetStreamAt { id: id(4), error_code: varint(1), final_size, reliable_size })
+    };
+    for (final_size, reliable_size) in [(0, 0), (10, 10), (10, 0), (MAX, MAX)] {
+        let expected = ResetStreamAt { id: id(4), error_code: varint(1), final_size, reliable_size };
+        assert_eq!(one(&frame(final_size, reliable_size)), Ok(expected.into()));
+    }
+    for (final_size, reliable_size) in [(0, 1), (9, 10), (MAX - 1, MAX)] {
+        assert_eq!(refused(&frame(final_size, reliable_size)), (Code::FRAME_ENCODING_ERROR, Some(0x24)));
     }
 }
 

@@ -79,6 +79,7 @@ impl TransportParameters {
             VERSION_INFORMATION => self.version_information = Some(version_information(from, value)?),
             MAX_DATAGRAM_FRAME_SIZE => self.max_datagram_frame_size = integer(value)?,
             GREASE_QUIC_BIT => self.grease_quic_bit = flag(value)?,
+            RESET_STREAM_AT => self.reset_stream_at = flag(value)?,
             // Unknown ones are ignored.
             _ => {}
         }

@@ -8,7 +8,7 @@ use crate::packet::{Rng, Side};
 use crate::wire::{VarInt, varint};
 
 /// What [`TransportParameters::encode`] may write, and one place for a reserved parameter.
-const ALL: [u64; 21] = [
+const ALL: [u64; 22] = [
     ORIGINAL_DESTINATION_CONNECTION_ID,
     MAX_IDLE_TIMEOUT,
     STATELESS_RESET_TOKEN,
@@ -27,6 +27,7 @@ const ALL: [u64; 21] = [
     INITIAL_SOURCE_CONNECTION_ID,
     RETRY_SOURCE_CONNECTION_ID,
     VERSION_INFORMATION,
+    RESET_STREAM_AT,
     MAX_DATAGRAM_FRAME_SIZE,
     GREASE_QUIC_BIT,
     RESERVED,
@@ -84,6 +85,7 @@ impl TransportParameters {
             MAX_DATAGRAM_FRAME_SIZE => integer(self.max_datagram_frame_size, 0),
             DISABLE_ACTIVE_MIGRATION if self.disable_active_migration => put_bytes(id, &[], out),
             GREASE_QUIC_BIT if self.grease_quic_bit => put_bytes(id, &[], out),
+            RESET_STREAM_AT if self.reset_stream_at => put_bytes(id, &[], out),
             INITIAL_SOURCE_CONNECTION_ID => put_connection_id(id, self.initial_source_connection_id, out),
             ORIGINAL_DESTINATION_CONNECTION_ID if server => {
                 put_connection_id(id, self.original_destination_connection_id, out);

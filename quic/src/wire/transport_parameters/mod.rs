@@ -1,4 +1,4 @@
-//! Transport parameters (RFC 9000 §18, RFC 9221 §3, RFC 9287 §3, RFC 9368 §3).
+//! Transport parameters (RFC 9000 §18, RFC 9221 §3, RFC 9287 §3, RFC 9368 §3, and of drafts).
 
 mod decode;
 mod encode;
@@ -7,6 +7,7 @@ use std::net::{SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 use crate::packet::{ConnectionId, ResetToken, TransportError, TransportErrorCode};
+use crate::wire::draft;
 
 /// What an end of a connection tells the other one about itself during the handshake.
 ///
@@ -51,6 +52,8 @@ pub struct TransportParameters {
     pub max_datagram_frame_size: u64,
     /// The sender takes packets whose QUIC bit is 0.
     pub grease_quic_bit: bool,
+    /// The sender takes RESET_STREAM_AT frames.
+    pub reset_stream_at: bool,
     /// Which versions the sender speaks.
     pub version_information: Option<VersionInformation>,
 }
@@ -100,6 +103,7 @@ impl Default for TransportParameters {
             retry_source_connection_id: None,
             max_datagram_frame_size: 0,
             grease_quic_bit: false,
+            reset_stream_at: false,
             version_information: None,
         }
     }
@@ -107,7 +111,7 @@ impl Default for TransportParameters {
 
 impl TransportParameters {
     /// True if early data that keeps to the limits of `earlier` keeps to these: none of them is lower (RFC 9000 §7.4.1,
-    /// RFC 9221 §3).
+    /// RFC 9221 §3), and no frame that was taken is not taken any longer.
     pub fn extends(&self, earlier: &Self) -> bool {
         let limits = |params: &Self| {
             [
@@ -119,6 +123,7 @@ impl TransportParameters {
                 params.initial_max_streams_bidi,
                 params.initial_max_streams_uni,
                 params.max_datagram_frame_size,
+                params.reset_stream_at.into(),
             ]
         };
         limits(self).iter().zip(limits(earlier)).all(|(now, earlier)| *now >= earlier)
@@ -184,6 +189,7 @@ const RETRY_SOURCE_CONNECTION_ID: u64 = 0x10;
 const VERSION_INFORMATION: u64 = 0x11;
 const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 const GREASE_QUIC_BIT: u64 = 0x2ab2;
+const RESET_STREAM_AT: u64 = draft::RESET_STREAM_AT_PARAMETER;
 
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,7 @@ fn full() -> TransportParameters {
         retry_source_connection_id: Some(cid(&[])),
         max_datagram_frame_size: 65_535,
         grease_quic_bit: true,
+        reset_stream_at: true,
         version_information: Some(VersionInformation {
             chosen: 1,
             available: vec![0x6b33_43cf, 1, 0x2a4a_6a8a],
@@ -252,13 +253,14 @@ fn times_are_whole_milliseconds_that_any_clock_can_add() {
     }
 }
 
-// covers: R9287-3-01
+// covers: R9287-3-01, D-reset-stream-at-3-01
 #[test]
 fn flags_have_no_value() {
-    for id in [DISABLE_ACTIVE_MIGRATION, GREASE_QUIC_BIT] {
+    for id in [DISABLE_ACTIVE_MIGRATION, GREASE_QUIC_BIT, RESET_STREAM_AT] {
         let set = with(Side::Client, &parameter(id, &[])).unwrap();
         assert_eq!(set.disable_active_migration, id == DISABLE_ACTIVE_MIGRATION);
         assert_eq!(set.grease_quic_bit, id == GREASE_QUIC_BIT);
+        assert_eq!(set.reset_stream_at, id == RESET_STREAM_AT);
         assert!(with(Side::Client, &parameter(id, &[0])).is_err());
     }
 }

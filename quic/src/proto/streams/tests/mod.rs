@@ -2,6 +2,7 @@
 
 mod hostile;
 mod receiving;
+mod reset_at;
 mod scale;
 mod sending;
 mod transfer;
@@ -42,6 +43,7 @@ fn as_peer_limits(limits: StreamLimits) -> PeerLimits {
         initial_max_stream_data_uni: limits.stream_window_uni,
         initial_max_streams_bidi: limits.max_concurrent_bidi,
         initial_max_streams_uni: limits.max_concurrent_uni,
+        reset_stream_at: true,
     }
 }
 
@@ -103,6 +105,9 @@ fn receive(streams: &mut Streams, frame: &Frame) -> Result<(), TransportError> {
     match frame.clone() {
         Frame::Stream(f) => streams.on_stream(f.id, f.offset, f.fin, f.data),
         Frame::ResetStream(f) => streams.on_reset_stream(f.id, f.error_code, f.final_size),
+        Frame::ResetStreamAt(f) => {
+            streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size)
+        }
         Frame::StopSending(f) => streams.on_stop_sending(f.id, f.error_code),
         Frame::MaxData(f) => {
             streams.on_max_data(f.maximum);

@@ -13,6 +13,8 @@ struct Sending {
     acked: u64,
     finished: bool,
     reset: bool,
+    /// What a reset promised to deliver all the same.
+    reliable: u64,
     /// The peer has confirmed the end.
     done: bool,
 }
@@ -81,8 +83,16 @@ impl End {
 
     fn reset(&mut self, pick: usize) {
         if let Some((id, part)) = nth(self.sending.iter_mut().filter(|(_, part)| !part.done), pick) {
-            part.reset = true;
+            (part.reset, part.reliable) = (true, 0);
             self.streams.reset(*id, code(1));
+        }
+    }
+
+    fn reset_at(&mut self, pick: usize, size: u64) {
+        if let Some((id, part)) = nth(self.sending.iter_mut().filter(|(_, part)| !part.done), pick) {
+            let promised = if part.reset { part.reliable } else { part.written };
+            (part.reset, part.reliable) = (true, promised.min(size));
+            assert!(self.streams.reset_at(*id, code(1), size));
         }
     }
 
@@ -115,7 +125,7 @@ impl End {
                     assert!(!part.finished && !part.reset);
                     part.finished = true;
                 }
-                Some(RecvChunk::Reset(_)) => {
+                Some(RecvChunk::Reset(_) | RecvChunk::ResetAt(_)) => {
                     assert!(!part.finished && !part.reset);
                     part.reset = true;
                 }
@@ -163,7 +173,10 @@ impl End {
                     assert!(part.reset && !part.done);
                     part.done = true;
                 }
-                StreamEvent::Stopped { id, .. } => self.sending.get_mut(&id).unwrap().reset = true,
+                StreamEvent::Stopped { id, .. } => {
+                    let part = self.sending.get_mut(&id).unwrap();
+                    (part.reset, part.reliable) = (true, 0);
+                }
                 StreamEvent::Limit { dir, streams } => assert_eq!(streams, self.streams.local_limit(dir)),
             }
         }
@@ -189,6 +202,10 @@ enum Step {
     },
     Reset {
         pick: usize,
+    },
+    ResetAt {
+        pick: usize,
+        size: u64,
     },
     Stop {
         pick: usize,
@@ -233,6 +250,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (pick.clone(), 0u64..700).prop_map(|(pick, len)| Step::Write { pick, len }),
         2 => pick.clone().prop_map(|pick| Step::Finish { pick }),
         1 => pick.clone().prop_map(|pick| Step::Reset { pick }),
+        2 => (pick.clone(), 0u64..1000).prop_map(|(pick, size)| Step::ResetAt { pick, size }),
         1 => pick.clone().prop_map(|pick| Step::Stop { pick }),
         5 => (pick.clone(), 1usize..5).prop_map(|(pick, chunks)| Step::Read { pick, chunks }),
         4 => (pick.clone(), any::<bool>()).prop_map(|(pick, all)| Step::Consume { pick, all }),
@@ -270,6 +288,7 @@ impl World {
             Step::Write { pick, len } => end.write(pick, len),
             Step::Finish { pick } => end.finish(pick),
             Step::Reset { pick } => end.reset(pick),
+            Step::ResetAt { pick, size } => end.reset_at(pick, size),
             Step::Stop { pick } => end.stop(pick),
             Step::Read { pick, chunks } => end.read(pick, chunks),
             Step::Consume { pick, all } => end.consume(pick, all),
@@ -381,6 +400,10 @@ impl World {
                     assert_eq!(receiving.read, sending.written);
                 }
                 assert!(!receiving.finished || receiving.read == sending.written);
+                if !receiving.stopped {
+                    assert!(receiving.finished || receiving.reset, "{id:?} {receiving:?}");
+                    assert!(receiving.read >= sending.reliable, "{id:?} {sending:?} {receiving:?}");
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ mod noise;
 mod packets;
 mod params;
 mod paths;
+mod reset_at;
 mod retry;
 mod streams;
 mod tolerated;

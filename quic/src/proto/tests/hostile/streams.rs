@@ -9,15 +9,15 @@ use crate::proto::tests::pair::Setup;
 use crate::wire::VarInt;
 use crate::wire::frame::*;
 
-fn id(initiator: Side, dir: Dir, index: u64) -> StreamId {
+pub(super) fn id(initiator: Side, dir: Dir, index: u64) -> StreamId {
     StreamId::new(initiator, dir, index)
 }
 
-fn stream(id: StreamId, offset: u64, fin: bool, len: usize) -> Frame {
+pub(super) fn stream(id: StreamId, offset: u64, fin: bool, len: usize) -> Frame {
     Stream { id, offset, fin, data: Bytes::from(vec![7; len]) }.into()
 }
 
-fn reset(id: StreamId, final_size: u64) -> Frame {
+pub(super) fn reset(id: StreamId, final_size: u64) -> Frame {
     ResetStream { id, error_code: VarInt::from_u32(1), final_size }.into()
 }
 
@@ -35,12 +35,12 @@ fn blocked(id: StreamId) -> Frame {
 
 /// Sends each frame in a packet of its own; the last one must close the connection.
 #[track_caller]
-fn attack(victim: Side, frames: &[Frame], code: Code) {
+pub(super) fn attack(victim: Side, frames: &[Frame], code: Code) {
     attack_with(TransportConfig::default(), victim, frames, code);
 }
 
 #[track_caller]
-fn attack_with(config: TransportConfig, victim: Side, frames: &[Frame], code: Code) {
+pub(super) fn attack_with(config: TransportConfig, victim: Side, frames: &[Frame], code: Code) {
     let setup = Setup { client: config.clone(), server: config, ..Setup::default() };
     let mut hostile = Hostile::with(setup, victim, Stage::Confirmed);
     let (last, first) = frames.split_last().unwrap();

@@ -95,6 +95,11 @@ enum Ending {
     Stop(u64),
 }
 
+/// Every other reset lets the first half of what was written be delivered.
+fn delivers_half(id: StreamId) -> bool {
+    id.index() % 2 == 1
+}
+
 /// The code of resets, and that of stops.
 const RESET: VarInt = VarInt::from_u32(9);
 const STOP: VarInt = VarInt::from_u32(5);
@@ -232,6 +237,9 @@ impl App {
             }
             if sending.written == len {
                 match ending {
+                    Ending::Reset(at) if delivers_half(id) => {
+                        assert!(streams.reset_at(id, RESET, at / 2));
+                    }
                     Ending::Reset(_) => streams.reset(id, RESET),
                     Ending::Finish | Ending::Stop(_) => streams.finish(id),
                 }
@@ -263,7 +271,7 @@ impl App {
             self.check(id, &chunk);
             match chunk {
                 RecvChunk::Data(data) => streams.consumed(id, data.len() as u64),
-                RecvChunk::Finished | RecvChunk::Reset(_) => streams.release(id),
+                RecvChunk::Finished | RecvChunk::Reset(_) | RecvChunk::ResetAt(_) => streams.release(id),
             }
             self.next_read = self.plan.read_pause.map(|pause| now + pause);
         }
@@ -292,11 +300,10 @@ impl App {
                 assert_eq!(receiving.read, self.plan.len(id, sender), "{id:?} is not complete");
                 receiving.done = true;
             }
-            RecvChunk::Reset(code) => {
-                assert!(
-                    matches!(self.plan.ending(id, sender), Ending::Reset(_)) && *code == RESET,
-                    "{id:?}: {code:?}"
-                );
+            RecvChunk::Reset(code) | RecvChunk::ResetAt(code) => {
+                let Ending::Reset(at) = self.plan.ending(id, sender) else { panic!("{id:?}: {code:?}") };
+                assert_eq!(*code, RESET, "{id:?}");
+                assert!(!delivers_half(id) || receiving.read >= at / 2, "{id:?}: {} bytes", receiving.read);
                 receiving.done = true;
             }
         }

@@ -62,6 +62,7 @@ struct Sending {
     highest: u64,
     final_size: Option<u64>,
     reset: Option<ResetStream>,
+    reset_at: Option<ResetStreamAt>,
 }
 
 /// The first bytes of a stream, and which of them are known.
@@ -253,6 +254,13 @@ impl Referee {
                 let stream = self.end(sender).streams.get_mut(&f.id).unwrap();
                 assert_eq!(*stream.reset.get_or_insert(f), f, "another RESET_STREAM");
             }
+            Frame::ResetStreamAt(f) => {
+                self.judge_stream(sender, f.id, f.final_size..f.final_size, Some(f.final_size));
+                let stream = self.end(sender).streams.get_mut(&f.id).unwrap();
+                assert_eq!(stream.reset, None, "RESET_STREAM_AT of a stream that was reset");
+                let before = stream.reset_at.replace(f).unwrap_or(f);
+                assert!(before.error_code == f.error_code && before.reliable_size >= f.reliable_size);
+            }
             Frame::StopSending(f) => assert!(receives(sender.side(), f.id)),
             Frame::MaxStreamData(f) => {
                 assert!(receives(sender.side(), f.id));
@@ -377,6 +385,9 @@ fn foul_play_is_found() {
     let reset = |error_code: u32, final_size: u64| -> Frame {
         ResetStream { id, error_code: VarInt::from_u32(error_code), final_size }.into()
     };
+    let reset_at = |error_code: u32, reliable_size: u64| -> Frame {
+        ResetStreamAt { id, error_code: VarInt::from_u32(error_code), final_size: 0, reliable_size }.into()
+    };
     let ack = |n: u64| -> Result<Option<Frame>, TransportError> {
         let mut bytes = Vec::new();
         encode_ack([n..=n], 0, None, usize::MAX, &mut bytes);
@@ -392,6 +403,9 @@ fn foul_play_is_found() {
         vec![stream(0, true, b"abc"), stream(3, false, b"d")],
         vec![stream(0, true, b"abc"), stream(0, true, b"ab")],
         vec![reset(1, 0), reset(2, 0)],
+        vec![reset(1, 0), reset_at(1, 0)],
+        vec![reset_at(1, 0), reset_at(2, 0)],
+        vec![reset_at(1, 0), reset_at(1, 1)],
         vec![reset(1, 0), stream(0, false, b"abc")],
         vec![new_id(1, 1), new_id(2, 1)],
         vec![new_id(1, 1), new_id(1, 2)],
