@@ -39,6 +39,10 @@ pub struct TransportConfig {
     pub(crate) initial_congestion_window: Option<u64>,
     pub(crate) active_connection_id_limit: u64,
     pub(crate) crypto_buffer_size: usize,
+    pub(crate) max_resets_per_second: u32,
+    pub(crate) max_idle_frames_per_second: u32,
+    pub(crate) max_connection_ids_per_second: u32,
+    pub(crate) max_new_paths_per_second: u32,
     pub(crate) ecn: bool,
     pub(crate) grease_quic_bit: bool,
     pub(crate) reset_stream_at: bool,
@@ -88,6 +92,10 @@ impl Default for TransportConfig {
             initial_congestion_window: None,
             active_connection_id_limit: 4,
             crypto_buffer_size: 64 << 10,
+            max_resets_per_second: 1000,
+            max_idle_frames_per_second: 10_000,
+            max_connection_ids_per_second: 100,
+            max_new_paths_per_second: 16,
             ecn: true,
             grease_quic_bit: true,
             reset_stream_at: true,
@@ -240,6 +248,41 @@ impl TransportConfigBuilder {
         self
     }
 
+    /// How many RESET_STREAM, RESET_STREAM_AT and STOP_SENDING frames the peer may send per second for streams that it has opened. Default
+    /// 1000; twice as many may come at once, and `u32::MAX` means any number.
+    ///
+    /// More end the connection with PROTOCOL_VIOLATION: a stream that is opened and given up at once costs its peer little
+    /// and us much.
+    pub fn max_resets_per_second(mut self, frames: u32) -> Self {
+        self.0.max_resets_per_second = frames;
+        self
+    }
+
+    /// How many frames the peer may send per second that change nothing (RFC 9000 §21.9): PING, empty STREAM and CRYPTO frames,
+    /// small pieces of data that were there before, limits that are no higher, BLOCKED frames, challenges, acknowledgments
+    /// of what was acknowledged. Default 10,000; twice as many may come at once, and `u32::MAX` means any number.
+    ///
+    /// For each two packets of ours that ask for an acknowledgment one more is allowed; a few in a packet that also has
+    /// other frames do not count. More end the connection with PROTOCOL_VIOLATION.
+    pub fn max_idle_frames_per_second(mut self, frames: u32) -> Self {
+        self.0.max_idle_frames_per_second = frames;
+        self
+    }
+
+    /// How many connection IDs the peer may issue and retire per second. Default 100; twice as many may come at once, and
+    /// `u32::MAX` means any number. More end the connection with PROTOCOL_VIOLATION.
+    pub fn max_connection_ids_per_second(mut self, ids: u32) -> Self {
+        self.0.max_connection_ids_per_second = ids;
+        self
+    }
+
+    /// To how many new addresses of a client a server looks per second. Default 16; twice as many may come at once, and
+    /// `u32::MAX` means any number. What comes from others is taken, but the client is not followed there.
+    pub fn max_new_paths_per_second(mut self, paths: u32) -> Self {
+        self.0.max_new_paths_per_second = paths;
+        self
+    }
+
     /// Whether packets are marked ECT(0), so that routers can tell of congestion without loss (RFC 9000 §13.4).
     /// Default on.
     pub fn ecn(mut self, on: bool) -> Self {
@@ -384,6 +427,15 @@ impl TransportConfigBuilder {
         check(c.active_connection_id_limit >= 2, "active_connection_id_limit", "is below 2")?;
         check(c.active_connection_id_limit <= 64, "active_connection_id_limit", "is above 64")?;
         check(c.crypto_buffer_size >= 4096, "crypto_buffer_size", "is below 4096")?;
+        let rates = [
+            (c.max_resets_per_second, "max_resets_per_second"),
+            (c.max_idle_frames_per_second, "max_idle_frames_per_second"),
+            (c.max_connection_ids_per_second, "max_connection_ids_per_second"),
+            (c.max_new_paths_per_second, "max_new_paths_per_second"),
+        ];
+        for (rate, setting) in rates {
+            check(rate > 0, setting, "is 0")?;
+        }
         check(c.key_update_interval.is_none_or(|packets| packets > 0), "key_update_interval", "is 0")?;
         check(c.max_datagram_frame_size <= 65_535, "max_datagram_frame_size", "is above 65535")?;
         Ok(self.0)

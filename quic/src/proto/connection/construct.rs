@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::first_flight::encode_params;
+use super::floods::Floods;
 use super::handshake::Handshake;
 use super::idle::Idle;
 use super::key_ring::KeyRing;
@@ -266,6 +267,7 @@ impl Connection {
             idle: Idle::new(now, config.max_idle_timeout, config.keep_alive_interval),
             parked: Parked::default(),
             outbox,
+            floods: Floods::new(&config),
             stats: ConnectionStats::default(),
             frames_sent: FrameCounts::default(),
             rng,

@@ -99,6 +99,11 @@ pub struct CryptoRecv {
 }
 
 impl CryptoRecv {
+    /// True for a piece of which every byte is in order already.
+    pub fn knows(&self, offset: u64, bytes: &[u8]) -> bool {
+        offset + bytes.len() as u64 <= self.ready_end()
+    }
+
     /// Stores a piece, at most `limit` bytes ahead of what was read.
     ///
     /// # Errors

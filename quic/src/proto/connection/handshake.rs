@@ -253,7 +253,9 @@ impl Connection {
             // It is kept until it is complete (RFC 9000 §7.5 wants room for the handshake).
             limit = limit.max(MAX_CLIENT_HELLO_LEN);
         }
-        self.handshake.recv(level.space()).insert(offset, data, limit)?;
+        let recv = self.handshake.recv(level.space());
+        self.floods.idle += u32::from(recv.knows(offset, data));
+        recv.insert(offset, data, limit)?;
         if level < self.handshake.session.read_level() && self.handshake.recv(level.space()).has_unread() {
             let reason = "new TLS data at a level that is over";
             return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));

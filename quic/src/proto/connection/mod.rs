@@ -9,6 +9,7 @@ mod crypto_stream;
 mod datagrams;
 mod early;
 mod first_flight;
+mod floods;
 mod handshake;
 mod idle;
 mod key_ring;
@@ -31,6 +32,7 @@ pub use crypto_stream::{CryptoRecv, CryptoSend};
 pub use new_tokens::NewTokens;
 pub use stats::ConnectionStats;
 
+use self::floods::Floods;
 use self::handshake::Handshake;
 use self::idle::Idle;
 use self::key_ring::KeyRing;
@@ -73,6 +75,7 @@ pub struct Connection {
     /// Packets that came before their keys.
     pub(in crate::proto) parked: Parked,
     pub(in crate::proto) outbox: Outbox,
+    pub(in crate::proto) floods: Floods,
     pub(in crate::proto) stats: ConnectionStats,
     pub(in crate::proto) frames_sent: FrameCounts,
     pub(in crate::proto) rng: Rng,

@@ -69,6 +69,16 @@ pub struct ConnectionStats {
     pub datagrams_expired: u64,
     /// Datagrams that were received, and dropped since the application reads too slowly.
     pub datagrams_unread: u64,
+    /// Packets from addresses that were not made paths, because there were too many new ones
+    /// ([`max_new_paths_per_second`](crate::config::TransportConfigBuilder::max_new_paths_per_second)).
+    pub paths_refused: u64,
+    /// RESET_STREAM, RESET_STREAM_AT and STOP_SENDING frames received for streams that the peer opened.
+    pub resets_received: u64,
+    /// Frames received that changed nothing, PADDING aside: PING, acknowledgments of what was acknowledged, limits that
+    /// are no higher, challenges, small pieces of data that were there.
+    pub idle_frames_received: u64,
+    /// Packets sent that ask for an acknowledgment.
+    pub ack_eliciting_packets_sent: u64,
     /// Frames sent.
     pub frames_sent: u64,
     /// Frames received.

@@ -40,6 +40,9 @@ impl Connection {
             self.paths.get_mut(slot).local_cid = Some(dcid);
             return;
         }
+        if !self.may_add_path(now) {
+            return;
+        }
         let active = &self.paths.active;
         let moved_by_network = active.local_cid == Some(dcid) && active.shares_local(tuple);
         let same = moved_by_network.then_some(active.remote_cid);

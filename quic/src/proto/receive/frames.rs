@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::PacketInfo;
-use crate::packet::{Level, SpaceId, TransportError, TransportErrorCode as Code};
+use crate::packet::{Level, SpaceId, StreamId, TransportError, TransportErrorCode as Code};
 use crate::proto::connection::Connection;
 use crate::wire::frame::{EncodeFrame as _, Frame, Frames};
 
@@ -43,7 +43,7 @@ impl Connection {
             Level::Initial | Level::Handshake => {}
         }
         self.streams.set_early(info.level == Level::ZeroRtt);
-        let (mut ack_eliciting, mut probing) = (false, true);
+        let (mut ack_eliciting, mut probing, mut frames_here) = (false, true, 0);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next()? {
             if !frame.allowed_in(info.level) || !frame.allowed_from(self.side.peer()) {
@@ -53,6 +53,7 @@ impl Connection {
                 );
             }
             self.stats.frames_received += 1;
+            frames_here += u32::from(!matches!(frame, Frame::Padding(_)));
             ack_eliciting |= frame.is_ack_eliciting();
             probing &= frame.is_probing();
             let frame_type = frame.frame_type();
@@ -61,6 +62,7 @@ impl Connection {
                 return Ok(());
             }
         }
+        self.check_idle_frames(now, frames_here)?;
         self.idle.on_received(now);
         self.space(space).received.on_packet(info.received, info.pn, info.ecn, ack_eliciting);
         if newest && !probing && !self.paths.is_quiet() {
@@ -72,21 +74,36 @@ impl Connection {
         Ok(())
     }
 
+    fn count_reset(&mut self, now: Instant, id: StreamId) -> Result<(), TransportError> {
+        if id.initiator() == self.side { Ok(()) } else { self.on_reset_of_peer(now) }
+    }
+
     fn on_frame(&mut self, now: Instant, info: &PacketInfo<'_>, frame: Frame) -> Result<(), TransportError> {
         match frame {
-            Frame::Padding(_) | Frame::Ping => Ok(()),
+            Frame::Padding(_) => Ok(()),
+            Frame::Ping => {
+                self.floods.idle += 1;
+                Ok(())
+            }
             Frame::Stream(f) => self.streams.on_stream(f.id, f.offset, f.fin, f.data),
             Frame::Ack(ack) => self.on_ack(now, info, &ack),
             Frame::Crypto(f) => self.on_crypto(now, info.level, f.offset, &f.data),
-            Frame::ResetStream(f) => self.streams.on_reset_stream(f.id, f.error_code, f.final_size),
+            Frame::ResetStream(f) => {
+                self.streams.on_reset_stream(f.id, f.error_code, f.final_size)?;
+                self.count_reset(now, f.id)
+            }
             Frame::ResetStreamAt(f) if self.config.reset_stream_at => {
-                self.streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size)
+                self.streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size)?;
+                self.count_reset(now, f.id)
             }
             Frame::ResetStreamAt(_) => Err(TransportError::new(
                 Code::FRAME_ENCODING_ERROR,
                 "a frame that the peer was not told to be known",
             )),
-            Frame::StopSending(f) => self.streams.on_stop_sending(f.id, f.error_code),
+            Frame::StopSending(f) => {
+                self.streams.on_stop_sending(f.id, f.error_code)?;
+                self.count_reset(now, f.id)
+            }
             Frame::MaxData(f) => {
                 self.streams.on_max_data(f.maximum);
                 Ok(())
@@ -99,13 +116,15 @@ impl Connection {
             }
             Frame::StreamsBlocked(f) => self.streams.on_streams_blocked(f.dir, f.limit),
             Frame::StreamDataBlocked(f) => self.streams.on_stream_data_blocked(f.id, f.limit),
-            Frame::NewConnectionId(f) => self.on_new_connection_id(&f),
+            Frame::NewConnectionId(f) => self.on_new_connection_id(now, &f),
             Frame::RetireConnectionId(f) => self.on_retire_connection_id(now, info, f.sequence),
             Frame::PathChallenge(f) => {
+                self.floods.idle += 1;
                 self.on_path_challenge(info, f.data);
                 Ok(())
             }
             Frame::PathResponse(f) => {
+                self.floods.idle += 1;
                 self.on_path_response(now, f.data);
                 Ok(())
             }
@@ -114,10 +133,12 @@ impl Connection {
                 Ok(())
             }
             Frame::NewToken(f) => {
+                self.floods.idle += 1;
                 self.on_new_token(&f.token);
                 Ok(())
             }
             Frame::HandshakeDone => {
+                self.floods.idle += u32::from(self.handshake.is_confirmed());
                 self.on_handshake_confirmed(now);
                 Ok(())
             }

@@ -34,6 +34,7 @@ impl Connection {
             context,
             &mut self.fates,
         )?;
+        self.floods.idle += u32::from(!self.fates.news);
         if space == SpaceId::Data {
             self.settle_keys(now);
         }

@@ -8,10 +8,14 @@ use crate::proto::connection::Connection;
 use crate::wire::frame::NewConnectionId;
 
 impl Connection {
-    pub(super) fn on_new_connection_id(&mut self, frame: &NewConnectionId) -> Result<(), TransportError> {
+    pub(super) fn on_new_connection_id(
+        &mut self,
+        now: Instant,
+        frame: &NewConnectionId,
+    ) -> Result<(), TransportError> {
         self.remote_cids.on_new(frame.sequence, frame.retire_prior_to, frame.id, frame.reset_token)?;
         self.replace_retired_cids();
-        Ok(())
+        self.on_churn_of_ids(now)
     }
 
     pub(super) fn on_retire_connection_id(
@@ -26,7 +30,7 @@ impl Connection {
         if let Some(cid) = retired {
             self.on_local_cid_retired(&cid);
         }
-        Ok(())
+        self.on_churn_of_ids(now)
     }
 
     /// Gives the peer new connection IDs in place of all that it has (RFC 9000 §5.1.2).

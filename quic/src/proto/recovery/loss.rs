@@ -27,6 +27,8 @@ pub struct Fates {
     pub acked: Vec<Token>,
     /// What newly lost packets carried.
     pub lost: Vec<Token>,
+    /// The last ACK frame acknowledged something that none before it had.
+    pub news: bool,
     /// What both say about the size of datagrams; taken by whoever owns the path.
     pub sizes: SizeReport,
     /// Bytes that are no longer in flight on other paths than the one in use: they say nothing about that
@@ -125,6 +127,7 @@ impl Recovery {
 
         let newly = Newly::collect(space, ranges, largest, path.id, fates);
         self.stats.spurious_losses += newly.late;
+        fates.news = newly.newest_sent.is_some();
         let Some(newest_sent) = newly.newest_sent else { return Ok(()) };
         space.largest_acked_sent = space.largest_acked_sent.max(Some(newest_sent));
         let acked_here = &mut path.largest_acked[id.index()];

@@ -205,6 +205,8 @@ pub struct Streams {
     blocked: List,
     /// The packet that is being taken in was sent before the handshake.
     early: bool,
+    /// Frames that changed nothing, since that was last asked.
+    idle: u32,
 }
 
 impl Streams {
@@ -234,6 +236,7 @@ impl Streams {
             fresh: Schedule::new(Queue::Fresh),
             blocked: List::default(),
             early: false,
+            idle: 0,
         }
     }
 
@@ -258,6 +261,11 @@ impl Streams {
     /// What follows arrived before the handshake, or no longer: streams that it opens are marked.
     pub fn set_early(&mut self, early: bool) {
         self.early = early;
+    }
+
+    /// How many frames of the peer changed nothing since the last call.
+    pub fn take_idle(&mut self) -> u32 {
+        std::mem::take(&mut self.idle)
     }
 
     /// True if the first frame of a stream of the peer's arrived before the handshake.

@@ -8,6 +8,9 @@ use super::{Streams, control, event};
 use crate::packet::{Dir, StreamId, TransportError, TransportErrorCode};
 use crate::wire::VarInt;
 
+/// A frame with less data than this counts as idle if they are known, bytes: ordinary repetitions are larger.
+const SMALL: usize = 128;
+
 /// Which of our parts of a stream a frame is about.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Part {
@@ -36,9 +39,19 @@ impl Streams {
         fin: bool,
         data: Bytes,
     ) -> Result<(), TransportError> {
-        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else { return Ok(()) };
+        let small = data.len() < SMALL;
+        let known = self.table.len();
+        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else {
+            self.idle += u32::from(small);
+            return Ok(());
+        };
         let copy = self.pins.keep(data.len());
+        let is_new = self.table.len() > known;
         let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
+        if small && !is_new {
+            let end = offset.saturating_add(data.len() as u64);
+            self.idle += u32::from(stream.recv.knows(end, data.is_empty(), fin));
+        }
         if stream.recv.on_data(&mut self.received, offset, data, fin, copy)? {
             self.tell(slot, event::READABLE);
         }
@@ -56,10 +69,15 @@ impl Streams {
         code: VarInt,
         final_size: u64,
     ) -> Result<(), TransportError> {
-        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else { return Ok(()) };
+        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else {
+            self.idle += 1;
+            return Ok(());
+        };
         let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
         if stream.recv.on_reset(&mut self.received, code, final_size)? {
             self.tell(slot, event::READABLE);
+        } else {
+            self.idle += 1;
         }
         self.after_receiving(slot);
         Ok(())
@@ -76,10 +94,15 @@ impl Streams {
         final_size: u64,
         reliable_size: u64,
     ) -> Result<(), TransportError> {
-        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else { return Ok(()) };
+        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else {
+            self.idle += 1;
+            return Ok(());
+        };
         let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
         if stream.recv.on_reset_at(&mut self.received, code, final_size, reliable_size)? {
             self.tell(slot, event::READABLE);
+        } else {
+            self.idle += 1;
         }
         self.after_receiving(slot);
         Ok(())
@@ -90,20 +113,24 @@ impl Streams {
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
     pub fn on_stop_sending(&mut self, id: StreamId, code: VarInt) -> Result<(), TransportError> {
-        let Some(slot) = self.stream_of_peer(id, Part::Send)? else { return Ok(()) };
-        let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
-        if stream.send.reset(code) {
+        let slot = self.stream_of_peer(id, Part::Send)?;
+        let Some(slot) = slot.filter(|slot| self.table.get_mut(*slot).is_some_and(|s| s.send.reset(code)))
+        else {
+            self.idle += 1;
+            return Ok(());
+        };
+        if let Some(stream) = self.table.get_mut(slot) {
             stream.stop_code = code;
-            self.tell(slot, event::STOPPED);
-            self.ask(slot, control::RESET_STREAM);
-            self.reschedule(slot);
         }
+        self.tell(slot, event::STOPPED);
+        self.ask(slot, control::RESET_STREAM);
+        self.reschedule(slot);
         Ok(())
     }
 
     /// MAX_DATA (RFC 9000 §19.9).
     pub fn on_max_data(&mut self, maximum: u64) {
-        self.credit.raise(maximum);
+        self.idle += u32::from(!self.credit.raise(maximum));
         self.check_blocked();
     }
 
@@ -112,9 +139,13 @@ impl Streams {
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
     pub fn on_max_stream_data(&mut self, id: StreamId, maximum: u64) -> Result<(), TransportError> {
-        let Some(slot) = self.stream_of_peer(id, Part::Send)? else { return Ok(()) };
-        if self.table.get_mut(slot).is_some_and(|stream| stream.send.on_max_stream_data(maximum)) {
-            self.reschedule(slot);
+        let slot = self.stream_of_peer(id, Part::Send)?;
+        let raise = |slot: &Slot| {
+            self.table.get_mut(*slot).is_some_and(|stream| stream.send.on_max_stream_data(maximum))
+        };
+        match slot.filter(raise) {
+            Some(slot) => self.reschedule(slot),
+            None => self.idle += 1,
         }
         Ok(())
     }
@@ -125,18 +156,22 @@ impl Streams {
     /// FRAME_ENCODING_ERROR above 2^60.
     pub fn on_max_streams(&mut self, dir: Dir, maximum: u64) -> Result<(), TransportError> {
         check_stream_count(maximum)?;
+        self.idle += u32::from(maximum <= self.local_limit(dir));
         self.raise_stream_limit(dir, maximum);
         Ok(())
     }
 
     /// DATA_BLOCKED (RFC 9000 §19.12): nothing to do, credit never waits for it.
-    pub fn on_data_blocked(&mut self, _limit: u64) {}
+    pub fn on_data_blocked(&mut self, _limit: u64) {
+        self.idle += 1;
+    }
 
     /// STREAM_DATA_BLOCKED (RFC 9000 §19.13): opens the stream, and else is nothing to act on.
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
     pub fn on_stream_data_blocked(&mut self, id: StreamId, _limit: u64) -> Result<(), TransportError> {
+        self.idle += 1;
         self.stream_of_peer(id, Part::Recv).map(drop)
     }
 
@@ -145,6 +180,7 @@ impl Streams {
     /// # Errors
     /// FRAME_ENCODING_ERROR above 2^60.
     pub fn on_streams_blocked(&mut self, _dir: Dir, limit: u64) -> Result<(), TransportError> {
+        self.idle += 1;
         check_stream_count(limit)
     }
 

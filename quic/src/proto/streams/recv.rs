@@ -134,6 +134,13 @@ impl RecvPart {
         Ok(self.assembler.insert(offset, data, copy) || had_all != self.has_all())
     }
 
+    /// True if a STREAM frame that ends there tells nothing: its bytes are there, or are not wanted.
+    pub(super) fn knows(&self, end: u64, empty: bool, fin: bool) -> bool {
+        let wanted = self.state == State::Recv && !empty;
+        let known = if wanted { self.assembler.received() } else { self.credit.received() };
+        end <= known && !(fin && self.final_size.is_none())
+    }
+
     /// RESET_STREAM. True if the application has to be told.
     pub(super) fn on_reset(
         &mut self,

@@ -165,6 +165,7 @@ impl Connection {
         let space = *space;
         self.stats.frames_sent += u64::from(content.frames);
         if content.ack_eliciting {
+            self.stats.ack_eliciting_packets_sent += 1;
             self.idle.on_sent_ack_eliciting(round.now);
             self.pending.probe_sent(space);
         }

@@ -2,10 +2,11 @@
 
 use super::frames::processes;
 use super::{Hostile, MS, Stage, ack, stages, varint};
+use crate::config::TransportConfig;
 use crate::packet::{Dir, Level, Side, SpaceId, StreamId, TransportErrorCode as Code};
 use crate::proto::Event;
 use crate::proto::streams::StreamEvent;
-use crate::proto::tests::pair::bytes;
+use crate::proto::tests::pair::{Setup, bytes};
 use crate::wire::frame::{Frame, MaxData, MaxStreamData, MaxStreams};
 
 // covers: R9000-13.1-02
@@ -153,7 +154,10 @@ fn an_absurd_ack_delay_changes_the_rtt_by_little() {
 /// A peer that never acknowledges our acknowledgments must not make us remember all of them.
 #[test]
 fn who_never_acknowledges_costs_bounded_memory() {
-    let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
+    // Otherwise so many PINGs would be too many.
+    let config = TransportConfig::builder().max_idle_frames_per_second(u32::MAX).build().unwrap();
+    let setup = Setup { server: config, ..Setup::default() };
+    let mut hostile = Hostile::with(setup, Side::Server, Stage::Confirmed);
     let mut most = 0;
     for _ in 0..30_000 {
         let packet = hostile.packet(Level::OneRtt, &[1]);

@@ -170,7 +170,7 @@ fn a_churn_of_ids_stays_bounded() {
         hostile.assert_open();
         let issued = acknowledge(&mut hostile);
         assert_eq!(issued.iter().filter(|f| matches!(f, Frame::NewConnectionId(_))).count(), 3);
-        hostile.wait(MS);
+        hostile.wait(30 * MS);
     }
     let routed = |routes: &[RouteChange]| {
         let added = routes.iter().filter(|r| matches!(r, RouteChange::AddCid(_))).count();

@@ -11,6 +11,7 @@ mod crypto;
 mod datagrams;
 mod early;
 mod extremes;
+mod floods;
 mod frames;
 mod incoming;
 mod keys;
