@@ -49,6 +49,10 @@ pub struct EndpointStats {
     pub handshakes: usize,
     /// What these clients have sent and is kept now, with the cost of keeping it, bytes.
     pub unauthenticated_memory: usize,
+    /// Connection IDs, addresses and reset tokens by which datagrams find their connections now.
+    pub routes: usize,
+    /// Closed connections that are remembered now, to answer late datagrams.
+    pub closed_connections: usize,
 }
 
 /// Clients that were turned away, by the limit that did it.
@@ -73,6 +77,7 @@ impl EndpointStats {
     pub(super) fn new(endpoint: &Endpoint) -> Self {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &endpoint.counters;
+        let (routes, closed_connections) = endpoint.routes.count();
         let by = TurnedAwayBy {
             connections: get(&counters.too_many_connections),
             incoming: get(&counters.too_many_incoming),
@@ -99,6 +104,8 @@ impl EndpointStats {
             closing_answers: get(&counters.closing_answers),
             unanswered: get(&counters.unanswered),
             handshakes: endpoint.admission.handshakes(),
+            routes,
+            closed_connections,
             unauthenticated_memory: endpoint.admission.memory(),
         }
     }

@@ -263,6 +263,13 @@ impl Routes {
             && lock(&self.tombstones).is_empty()
     }
 
+    /// How many entries there are, and to how many closed connections they lead.
+    pub fn count(&self) -> (usize, usize) {
+        let cids: usize = self.cids.iter().map(|shard| lock(shard).len()).sum();
+        let others = [lock(&self.initials).len(), lock(&self.resets).len(), lock(&self.peers).len()];
+        (cids + others.iter().sum::<usize>(), lock(&self.tombstones).len())
+    }
+
     /// All inboxes that something leads to.
     pub fn inboxes(&self) -> Vec<Arc<Inbox>> {
         fn collect<K, S>(map: &Mutex<HashMap<K, Route, S>>, out: &mut Vec<Arc<Inbox>>) {
@@ -357,7 +364,7 @@ mod tests {
         assert!(routes.by_peer(remote()).is_some() && routes.by_initial(remote(), cid(7)).is_some());
         assert!(routes.by_reset(remote(), token).is_some());
         assert!(routes.by_reset(remote(), ResetToken([2; 16])).is_none());
-        assert_eq!(routes.inboxes().len(), 3);
+        assert_eq!((routes.inboxes().len(), routes.count()), (3, (4, 0)));
         routes.remove_all(&inbox, &entries);
         assert!(routes.is_empty());
     }
