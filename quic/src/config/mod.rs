@@ -41,7 +41,9 @@ pub use crate::crypto::tls::{
     ClientResumption, ClientTls, EarlyData, EarlyDataPolicy, MemorySessionStore, Remembered,
     ServerResumption, ServerTls, Session, SessionKey, SessionStore, StoredSession, TlsConfigError,
 };
-pub use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
+pub use crate::packet::{
+    Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, LostPacket, Rtt,
+};
 pub use crate::packet::{DatagramPolicy, PreferredAddress};
 pub use rustls::server::StoresServerSessions;
 

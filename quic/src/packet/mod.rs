@@ -14,7 +14,9 @@ mod version;
 
 pub use buffer::{Buffer, BufferPool};
 pub use burst::Burst;
-pub use congestion::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, Rtt};
+pub use congestion::{
+    Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, LostPacket, Rtt,
+};
 pub use connection_id::{ConnectionId, ResetToken};
 pub(crate) use datagram::datagram_weight;
 pub use datagram::{DatagramFate, DatagramPolicy};

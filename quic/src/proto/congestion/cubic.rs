@@ -35,6 +35,20 @@ pub struct Cubic {
     max_datagram_size: f64,
     /// The window is still the initial one of RFC 9002.
     untouched: bool,
+    /// What was before the last reduction.
+    undo: Option<Box<Undo>>,
+}
+
+/// What a reduction changed (RFC 9438 §4.9.2).
+#[derive(Debug, Clone)]
+struct Undo {
+    window: f64,
+    ssthresh: f64,
+    hystart: Option<HyStart>,
+    w_max: f64,
+    cwnd_prior: f64,
+    epoch: Option<Epoch>,
+    max_datagram_size: f64,
 }
 
 /// A stage of congestion avoidance.
@@ -80,6 +94,7 @@ impl Cubic {
             last_ack: None,
             max_datagram_size,
             untouched: window.is_none(),
+            undo: None,
         }
     }
 
@@ -156,17 +171,41 @@ impl Controller for Cubic {
         }
         self.untouched = false;
         self.recovery_start = Some(event.now);
+        self.undo = Some(Box::new(Undo {
+            window: self.window,
+            ssthresh: self.ssthresh,
+            hystart: self.hystart.take(),
+            w_max: self.w_max,
+            cwnd_prior: self.cwnd_prior,
+            epoch: self.epoch.take(),
+            max_datagram_size: self.max_datagram_size,
+        }));
         let cwnd = self.window / self.max_datagram_size;
         // Below the last plateau: somebody else came, and gets room (fast convergence).
         self.w_max = if cwnd < self.w_max { cwnd * (1.0 + BETA) / 2.0 } else { cwnd };
         self.cwnd_prior = cwnd;
         self.window = (self.window * BETA).max(self.minimum_window());
         self.ssthresh = self.window;
-        self.hystart = None;
-        self.epoch = None;
+    }
+
+    fn on_spurious_congestion(&mut self, _now: Instant) {
+        let undone = self.undo.take();
+        let Some(undo) = undone
+            .filter(|undo| self.window < undo.window && self.max_datagram_size == undo.max_datagram_size)
+        else {
+            return;
+        };
+        self.window = undo.window;
+        self.ssthresh = undo.ssthresh;
+        self.hystart = undo.hystart;
+        self.w_max = undo.w_max;
+        self.cwnd_prior = undo.cwnd_prior;
+        self.epoch = undo.epoch;
+        self.recovery_start = None;
     }
 
     fn on_persistent_congestion(&mut self, _now: Instant) {
+        self.undo = None;
         self.window = self.minimum_window();
         self.recovery_start = None;
         self.hystart = None;
@@ -245,7 +284,16 @@ mod tests {
         fn ack(&mut self, now: Instant, newest_sent: Instant, app_limited: bool) {
             let rtt = Rtt { latest: self.rtt, smoothed: self.rtt, variation: Duration::ZERO, min: self.rtt };
             let in_flight = self.cubic.window();
-            self.cubic.on_ack(&Acked { now, bytes: MSS, newest_sent, in_flight, app_limited, rtt });
+            self.cubic.on_ack(&Acked {
+                now,
+                bytes: MSS,
+                late_bytes: 0,
+                lost_bytes: 0,
+                newest_sent,
+                in_flight,
+                app_limited,
+                rtt,
+            });
         }
 
         fn segments(&self) -> u64 {
@@ -329,6 +377,44 @@ mod tests {
         assert!(path.segments() >= 699, "slow start up to it: {}", path.segments());
         path.run(seconds(1.0));
         assert!(path.segments() < 720, "and then a cubic that begins there: {}", path.segments());
+    }
+
+    #[test]
+    fn a_reduction_for_nothing_is_taken_back_with_the_shape_of_the_growth() {
+        let mut path = Path::after_loss_at(1000, 100);
+        path.run(seconds(3.0));
+        let mut other = Path::after_loss_at(1000, 100);
+        other.run(seconds(3.0));
+        let (before, w_max) = (path.segments(), path.cubic.w_max);
+        path.lose();
+        assert!(path.segments() < before);
+        path.cubic.on_spurious_congestion(path.now);
+        assert_eq!((path.segments(), path.cubic.w_max), (before, w_max));
+        path.run(seconds(3.0));
+        other.run(seconds(3.0));
+        assert_eq!(path.segments(), other.segments(), "as if nothing had been");
+        // Once only, and not if the window is larger by now.
+        path.lose();
+        path.run(seconds(20.0));
+        let grown = path.segments();
+        path.cubic.on_spurious_congestion(path.now);
+        assert_eq!(path.segments(), grown);
+        path.lose();
+        path.cubic.on_persistent_congestion(path.now);
+        path.cubic.on_spurious_congestion(path.now);
+        assert_eq!(path.segments(), 2);
+    }
+
+    #[test]
+    fn slow_start_goes_on_if_what_ended_it_was_nothing() {
+        let mut path = Path { cubic: Cubic::new(1200, None), now: epoch(), rtt: Duration::from_millis(100) };
+        path.lose();
+        assert!(path.cubic.hystart.is_none());
+        path.cubic.on_spurious_congestion(path.now);
+        assert!(path.cubic.hystart.is_some());
+        let before = path.segments();
+        path.run(seconds(0.1));
+        assert_eq!(path.segments(), 2 * before);
     }
 
     #[test]

@@ -90,7 +90,16 @@ mod tests {
             let newest_sent = sent + Duration::from_micros(n.into());
             let now = newest_sent + latest;
             let rtt = Rtt { latest, smoothed: latest, variation: latest, min: latest };
-            let acked = Acked { now, bytes: 1200, newest_sent, in_flight: 12_000, app_limited: false, rtt };
+            let acked = Acked {
+                now,
+                bytes: 1200,
+                late_bytes: 0,
+                lost_bytes: 0,
+                newest_sent,
+                in_flight: 12_000,
+                app_limited: false,
+                rtt,
+            };
             Some(grown + hystart.on_ack(&acked)?)
         })
     }

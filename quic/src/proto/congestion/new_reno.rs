@@ -19,6 +19,8 @@ pub struct NewReno {
     max_datagram_size: u64,
     /// The window before anything happened, while nothing happened.
     untouched: bool,
+    /// Window and threshold before the last reduction.
+    undo: Option<(u64, u64)>,
 }
 
 impl NewReno {
@@ -33,6 +35,7 @@ impl NewReno {
             acked: 0,
             max_datagram_size,
             untouched: window.is_none(),
+            undo: None,
         }
     }
 
@@ -70,12 +73,23 @@ impl Controller for NewReno {
         }
         self.untouched = false;
         self.recovery_start = Some(event.now);
+        self.undo = Some((self.window, self.ssthresh));
         self.ssthresh = self.window / 2;
         self.window = self.ssthresh.max(self.minimum_window());
         self.acked = 0;
     }
 
+    fn on_spurious_congestion(&mut self, _now: Instant) {
+        // RFC 9438 §4.9.2, which is as true of NewReno.
+        if let Some((window, ssthresh)) = self.undo.take().filter(|(window, _)| self.window < *window) {
+            self.window = window;
+            self.ssthresh = ssthresh;
+            self.recovery_start = None;
+        }
+    }
+
     fn on_persistent_congestion(&mut self, _now: Instant) {
+        self.undo = None;
         self.window = self.minimum_window();
         self.recovery_start = None;
         self.acked = 0;

@@ -17,7 +17,16 @@ fn rtt(millis: u64) -> Rtt {
 }
 
 fn acked(now: Instant, newest_sent: Instant, bytes: u64) -> Acked {
-    Acked { now, bytes, newest_sent, in_flight: bytes, app_limited: false, rtt: rtt(40) }
+    Acked {
+        now,
+        bytes,
+        late_bytes: 0,
+        lost_bytes: 0,
+        newest_sent,
+        in_flight: bytes,
+        app_limited: false,
+        rtt: rtt(40),
+    }
 }
 
 fn lost(now: Instant, sent: Instant) -> CongestionEvent {
@@ -64,6 +73,23 @@ fn packets_from_before_the_reduction_do_not_let_it_grow() {
     assert_eq!(reno.window(), 7200);
 }
 
+#[test]
+fn a_reduction_for_nothing_is_taken_back_once() {
+    let now = epoch();
+    let mut reno = NewReno::new(1200, None);
+    reno.on_congestion_event(&lost(now, now));
+    assert_eq!(reno.window(), 6000);
+    reno.on_spurious_congestion(now);
+    assert_eq!(reno.window(), 12_000);
+    reno.on_ack(&acked(now, now - ms(10), 1200));
+    assert_eq!(reno.window(), 13_200, "slow start goes on, with what was sent before as well");
+    reno.on_spurious_congestion(now);
+    reno.on_congestion_event(&lost(now + ms(40), now + ms(40)));
+    reno.on_persistent_congestion(now + ms(40));
+    reno.on_spurious_congestion(now + ms(40));
+    assert_eq!(reno.window(), 2 * DATAGRAM);
+}
+
 #[derive(Debug)]
 struct Fixed(u64);
 
@@ -94,11 +120,12 @@ impl ControllerFactory for FixedFactory {
 #[test]
 fn a_controller_of_the_users_own_decides() {
     let now = epoch();
-    let mut congestion = Congestion::new(now, &CongestionControl::Custom(Arc::new(FixedFactory)), None, 1452);
+    let mut congestion =
+        Congestion::new(now, &CongestionControl::Custom(Arc::new(FixedFactory)), None, 1452, || 0);
     congestion.on_ack(&acked(now, now, 48));
     congestion.on_congestion_event(&lost(now, now));
     assert_eq!((congestion.window(), congestion.pacing_rate(rtt(40))), (1500, 77));
-    let reno = Congestion::new(now, &CongestionControl::NewReno, Some(40_000), 1200);
+    let reno = Congestion::new(now, &CongestionControl::NewReno, Some(40_000), 1200, || 0);
     assert_eq!(reno.pacing_rate(rtt(40)), 1_250_000, "5/4 of a window a round trip");
 }
 

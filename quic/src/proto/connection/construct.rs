@@ -233,6 +233,7 @@ impl Connection {
             config.initial_rtt,
             config.initial_mtu,
             config.ecn,
+            || rng.below(u64::MAX),
         );
         let remote_cid = RemoteCid { sequence: 0, id: new.dcid, reset_token: None };
         let mtu = MtuDiscovery::new(&config, &new.path);

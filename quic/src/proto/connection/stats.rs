@@ -32,6 +32,12 @@ pub struct ConnectionStats {
     pub packets_lost: u64,
     /// Bytes in packets declared lost.
     pub bytes_lost: u64,
+    /// Packets acknowledged after they had been declared lost: they were late.
+    pub spurious_losses: u64,
+    /// Episodes of losses of which every packet was late, so that the reduction of the congestion window was taken back.
+    pub spurious_congestions: u64,
+    /// How often everything sent over a long time was lost (RFC 9002 §7.6).
+    pub persistent_congestions: u64,
     /// Probe timeouts that expired.
     pub probe_timeouts: u64,
     /// Reductions of the congestion window.

@@ -42,6 +42,7 @@ impl Connection {
             config.initial_rtt,
             config.initial_mtu,
             config.ecn,
+            || self.rng.below(u64::MAX),
         );
         cc.id = self.paths.new_id();
         cc

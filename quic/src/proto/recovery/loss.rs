@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use super::reordering::Late;
 use super::{PathCc, PathId, PtoContext};
 use crate::packet::{
-    Acked, CongestionEvent, EcnCounts, PacketNumber, SpaceId, TransportError, TransportErrorCode,
+    Acked, CongestionEvent, EcnCounts, LostPacket, PacketNumber, SpaceId, TransportError, TransportErrorCode,
 };
 use crate::proto::path::SizeReport;
 use crate::proto::space::{LossBounds, SentPacket, Space, Token};
@@ -34,6 +35,8 @@ pub struct Fates {
     /// Bytes that are no longer in flight on other paths than the one in use: they say nothing about that
     /// (RFC 9000 §9.4).
     pub elsewhere: Vec<(PathId, u64)>,
+    /// Packets of the path in use that were acknowledged after they had been declared lost; empty between calls.
+    late: Vec<Late>,
 }
 
 /// The fields of an ACK frame beside its ranges.
@@ -56,6 +59,8 @@ pub struct RecoveryStats {
     pub bytes_lost: u64,
     /// Packets acknowledged after they had been declared lost.
     pub spurious_losses: u64,
+    /// Episodes of losses of which every packet arrived late: reductions that were taken back.
+    pub spurious_congestions: u64,
     /// Probe timeouts that expired.
     pub probe_timeouts: u64,
     /// Reductions of the congestion window.
@@ -122,7 +127,8 @@ impl Recovery {
             )
         })?;
         let Some(largest) = ranges.clone().next().map(|range| *range.end()) else { return Ok(()) };
-        let raised = space.largest_acked.is_none_or(|before| largest > before);
+        let largest_before = space.largest_acked;
+        let raised = largest_before.is_none_or(|before| largest > before);
         space.largest_acked = space.largest_acked.max(Some(largest));
 
         let newly = Newly::collect(space, ranges, largest, path.id, fates);
@@ -139,20 +145,27 @@ impl Recovery {
             let delay = context.limit_ack_delay(id, ack.delay);
             path.rtt.update(now, now.saturating_duration_since(sent), delay);
         }
+        for late in fates.late.drain(..) {
+            let spurious = path.on_late(now, late, largest_before.unwrap_or(largest));
+            self.stats.spurious_congestions += u64::from(spurious);
+        }
         // A reordered ACK frame says nothing about ECN (RFC 9000 §13.4.2.1).
         if raised && path.ecn.on_ack(&mut space.ecn, newly.marked, ack.ecn) {
             self.on_congestion_event(
                 CongestionEvent { now, sent: newest_sent, lost_bytes: 0, ecn: true },
+                0,
                 path,
             );
         }
         let in_flight = path.in_flight();
         path.on_left_flight(newly.bytes);
-        self.detect_lost(now, id, spaces, path, context, fates);
+        let lost_bytes = self.detect_lost(now, id, spaces, path, context, fates);
         if newly.bytes > 0 {
             path.on_acked(&Acked {
                 now,
                 bytes: newly.bytes,
+                late_bytes: newly.late_bytes,
+                lost_bytes,
                 newest_sent: newly.newest_in_flight_sent.unwrap_or(newest_sent),
                 in_flight,
                 app_limited: path.is_app_limited(),
@@ -169,7 +182,7 @@ impl Recovery {
         Ok(())
     }
 
-    /// DetectAndRemoveLostPackets and OnPacketsLost.
+    /// DetectAndRemoveLostPackets and OnPacketsLost. Returns how many bytes left the flight of the path in use.
     pub(super) fn detect_lost(
         &mut self,
         now: Instant,
@@ -178,24 +191,36 @@ impl Recovery {
         path: &mut PathCc,
         context: PtoContext,
         fates: &mut Fates,
-    ) {
+    ) -> u64 {
         let others = SpaceId::ALL.into_iter().filter(|other| *other != id);
         let acked_elsewhere = others.filter_map(|other| spaces[other.index()].largest_acked_sent).max();
         let space = &mut spaces[id.index()];
-        let Some(largest_acked) = space.largest_acked else { return };
-        let loss_delay = path.rtt.loss_delay();
+        let Some(largest_acked) = space.largest_acked else { return 0 };
+        let loss_delay = path.loss_delay();
         let mut lost = Lost::default();
         let mut run =
             LostRun { first_sample: path.rtt.first_sample(), acked_elsewhere, ..LostRun::default() };
         let sent_before = now.checked_sub(loss_delay);
         let active = path.id;
-        let bounds =
-            LossBounds { largest_acked, active: (active, path.largest_acked[id.index()]), sent_before };
+        let bounds = LossBounds {
+            largest_acked,
+            active: (active, path.largest_acked[id.index()]),
+            packet_threshold: path.packet_threshold(),
+            sent_before,
+        };
         let Fates { lost: tokens, elsewhere, sizes, .. } = fates;
         let oldest = space.sent.detect_lost(now, bounds, tokens, |pn, packet, after_acked| {
             if packet.path == active {
                 sizes.on_lost(pn, packet.size, packet.mtu_probe);
-                lost.add(packet);
+                if lost.add(packet) {
+                    let (sent, bytes) = (packet.time, packet.size.into());
+                    path.on_lost(&LostPacket {
+                        now,
+                        sent,
+                        bytes,
+                        begins_gap: after_acked || lost.packets == 1,
+                    });
+                }
                 run.add(packet, after_acked);
             } else if packet.in_flight {
                 leave(elsewhere, packet);
@@ -203,17 +228,20 @@ impl Recovery {
         });
         space.loss_time = oldest.map(|sent| sent + loss_delay);
 
-        path.on_left_flight(lost.bytes + lost.probe_bytes);
-        let Some(sent) = lost.newest_sent else { return };
+        let left = lost.bytes + lost.probe_bytes;
+        path.on_left_flight(left);
+        let Some(sent) = lost.newest_sent else { return left };
         self.stats.packets_lost += u64::from(lost.packets);
         self.stats.bytes_lost += lost.bytes;
         path.ecn.on_marked_lost(lost.marked);
-        self.on_congestion_event(CongestionEvent { now, sent, lost_bytes: lost.bytes, ecn: false }, path);
+        let event = CongestionEvent { now, sent, lost_bytes: lost.bytes, ecn: false };
+        self.on_congestion_event(event, lost.packets, path);
         let duration = (path.rtt.pto() + context.max_ack_delay) * PERSISTENT_CONGESTION_THRESHOLD;
         if run.longest > duration {
             self.stats.persistent_congestions += 1;
             path.on_persistent_congestion(now);
         }
+        left
     }
 
     /// Another path is in use: its timer has not expired yet.
@@ -222,8 +250,8 @@ impl Recovery {
         self.timer_base = Some(now);
     }
 
-    fn on_congestion_event(&mut self, event: CongestionEvent, path: &mut PathCc) {
-        if path.on_congestion_event(&event) {
+    fn on_congestion_event(&mut self, event: CongestionEvent, packets: u32, path: &mut PathCc) {
+        if path.on_congestion_event(&event, packets) {
             self.stats.congestion_events += 1;
         }
     }
@@ -269,6 +297,8 @@ struct Newly {
     marked: u64,
     /// Packets that had been declared lost, on any path.
     late: u64,
+    /// Bytes in those of them that counted as in flight.
+    late_bytes: u64,
 }
 
 impl Newly {
@@ -280,7 +310,7 @@ impl Newly {
         fates: &mut Fates,
     ) -> Self {
         let mut newly = Self::default();
-        let Fates { acked: tokens, elsewhere, sizes, .. } = fates;
+        let Fates { acked: tokens, elsewhere, sizes, late: late_here, .. } = fates;
         for range in ranges {
             space.sent.acknowledge(range, tokens, |pn, packet, late| {
                 newly.newest_sent = newly.newest_sent.max(Some(packet.time));
@@ -298,7 +328,12 @@ impl Newly {
                 newly.largest_here = newly.largest_here.max(Some(pn));
                 newly.ack_eliciting |= packet.ack_eliciting;
                 newly.marked += u64::from(packet.ect0);
-                if packet.in_flight && !late {
+                if packet.in_flight && late {
+                    newly.late_bytes += u64::from(packet.size);
+                    if !packet.mtu_probe {
+                        late_here.push(Late { pn, sent: packet.time });
+                    }
+                } else if packet.in_flight {
                     newly.bytes += u64::from(packet.size);
                     newly.newest_in_flight_sent = newly.newest_in_flight_sent.max(Some(packet.time));
                 }
@@ -328,7 +363,8 @@ struct Lost {
 }
 
 impl Lost {
-    fn add(&mut self, packet: &SentPacket) {
+    /// True if the loss is a sign of congestion.
+    fn add(&mut self, packet: &SentPacket) -> bool {
         if packet.mtu_probe {
             self.probe_bytes += u64::from(packet.size);
         } else if packet.in_flight {
@@ -336,7 +372,9 @@ impl Lost {
             self.bytes += u64::from(packet.size);
             self.marked += u32::from(packet.ect0);
             self.newest_sent = Some(packet.time);
+            return true;
         }
+        false
     }
 }
 

@@ -19,6 +19,7 @@ mod ecn;
 mod loss;
 mod path_cc;
 mod pto;
+mod reordering;
 mod rtt;
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::reordering::{Late, Reordering};
+use super::rtt::GRANULARITY;
 use super::{EcnValidation, RttEstimator};
-use crate::packet::{Acked, CongestionControl, CongestionEvent, PacketNumber};
+use crate::packet::{Acked, CongestionControl, CongestionEvent, LostPacket, PacketNumber};
 use crate::proto::congestion::{Congestion, Pacer};
 
 /// Names a path's round-trip time and congestion state, so that a packet's fate reaches those of the path it took.
@@ -45,6 +47,7 @@ pub struct PathCc {
     pub rtt: RttEstimator,
     /// Whether packets are marked, and whether the marks arrive.
     pub ecn: EcnValidation,
+    reordering: Reordering,
     congestion: Congestion,
     pacer: Pacer,
     in_flight: u64,
@@ -58,7 +61,7 @@ pub struct PathCc {
 
 impl PathCc {
     /// For a new path that carries UDP payloads of `max_datagram_size` bytes. `initial_window` replaces the window of
-    /// RFC 9002 §7.2, and does not concern the user's own controllers.
+    /// RFC 9002 §7.2, and does not concern the user's own controllers; `seed` is asked for if chance has a part in it.
     #[must_use]
     pub fn new(
         now: Instant,
@@ -67,13 +70,15 @@ impl PathCc {
         initial_rtt: Duration,
         max_datagram_size: u16,
         ecn: bool,
+        seed: impl FnOnce() -> u64,
     ) -> Self {
         Self {
             id: PathId::default(),
             largest_acked: [None; 3],
             rtt: RttEstimator::new(initial_rtt),
             ecn: EcnValidation::new(ecn),
-            congestion: Congestion::new(now, control, initial_window, max_datagram_size),
+            reordering: Reordering::default(),
+            congestion: Congestion::new(now, control, initial_window, max_datagram_size, seed),
             pacer: Pacer::new(now),
             in_flight: 0,
             max_datagram_size,
@@ -144,9 +149,12 @@ impl PathCc {
     }
 
     /// Call it when a round of sending ends.
-    pub fn end_round(&mut self, end: RoundEnd) {
+    pub fn end_round(&mut self, now: Instant, end: RoundEnd) {
         let used_up = self.room() < self.max_datagram_size.into();
         self.round_end = if used_up { RoundEnd::Held } else { end };
+        if self.round_end == RoundEnd::OutOfData {
+            self.congestion.on_app_limited(now, self.in_flight);
+        }
     }
 
     /// The largest UDP payload that the path carries changed.
@@ -176,8 +184,24 @@ impl PathCc {
         self.congestion.on_ack(acked);
     }
 
-    /// True if the window was reduced.
-    pub(super) fn on_congestion_event(&mut self, event: &CongestionEvent) -> bool {
+    pub(super) fn on_lost(&mut self, packet: &LostPacket) {
+        self.congestion.on_lost(packet);
+    }
+
+    /// How many later packets must be acknowledged before a packet is lost (RFC 9002 §6.1.1).
+    pub(super) fn packet_threshold(&self) -> u64 {
+        self.reordering.packet_threshold()
+    }
+
+    /// How long after it was sent a packet is lost if a later one arrived (RFC 9002 §6.1.2).
+    pub(super) fn loss_delay(&self) -> Duration {
+        let rtt = self.rtt.get();
+        self.reordering.loss_delay(rtt.smoothed.max(rtt.latest), GRANULARITY)
+    }
+
+    /// Packets were declared lost, or marked. True if the window was reduced.
+    pub(super) fn on_congestion_event(&mut self, event: &CongestionEvent, packets: u32) -> bool {
+        self.reordering.on_congestion_event(event, packets);
         let before = self.window();
         self.congestion.on_congestion_event(event);
         let reduced = self.window() < before;
@@ -185,8 +209,20 @@ impl PathCc {
         reduced
     }
 
+    /// A packet of this path arrived that had been declared lost; `largest_acked` had been acknowledged before. True if
+    /// no packet of the last episode of losses is missing any more: it was none.
+    pub(super) fn on_late(&mut self, now: Instant, late: Late, largest_acked: PacketNumber) -> bool {
+        let (loss_delay, smoothed) = (self.loss_delay(), self.rtt.smoothed());
+        let spurious = self.reordering.on_late(now, late, largest_acked, loss_delay, smoothed);
+        if spurious {
+            self.congestion.on_spurious_congestion(now);
+        }
+        spurious
+    }
+
     pub(super) fn on_persistent_congestion(&mut self, now: Instant) {
         self.rtt.on_persistent_congestion();
+        self.reordering.on_persistent_congestion();
         self.congestion.on_persistent_congestion(now);
     }
 }

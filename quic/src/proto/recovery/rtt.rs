@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::packet::Rtt;
 
 /// Timer granularity, kGranularity (RFC 9002 §6.1.2).
-const GRANULARITY: Duration = Duration::from_millis(1);
+pub(super) const GRANULARITY: Duration = Duration::from_millis(1);
 
 /// Estimates the round-trip time of one path.
 #[derive(Debug, Clone)]
@@ -71,11 +71,5 @@ impl RttEstimator {
     #[must_use]
     pub fn pto(&self) -> Duration {
         self.rtt.smoothed + (4 * self.rtt.variation).max(GRANULARITY)
-    }
-
-    /// How long after it was sent a packet is lost if a later one arrived (RFC 9002 §6.1.2).
-    #[must_use]
-    pub fn loss_delay(&self) -> Duration {
-        (self.rtt.smoothed.max(self.rtt.latest) * 9 / 8).max(GRANULARITY)
     }
 }

@@ -13,9 +13,6 @@ use super::Token;
 use crate::packet::PacketNumber;
 use crate::proto::recovery::PathId;
 
-/// How many later packets must be acknowledged before a packet is lost (RFC 9002 §6.1.1).
-pub const PACKET_THRESHOLD: u64 = 3;
-
 /// Skipped packet numbers that are remembered, so that acknowledging one is recognised.
 const MAX_SKIPPED: usize = 16;
 
@@ -55,6 +52,8 @@ pub struct LossBounds {
     /// The path in use, and the largest number that was acknowledged of its packets: those of another path that
     /// overtook them prove nothing.
     pub active: (PathId, Option<PacketNumber>),
+    /// How many later packets must be acknowledged before a packet is lost (RFC 9002 §6.1.1).
+    pub packet_threshold: u64,
     /// What was sent at or before this time is late.
     pub sent_before: Option<Instant>,
 }
@@ -243,7 +242,7 @@ impl SentPackets {
     }
 
     /// Declares packets below the largest acknowledged one lost: those that are late, and those that are
-    /// [`PACKET_THRESHOLD`] behind. Appends what they carried to `tokens` and calls `on_lost` with each packet in
+    /// `packet_threshold` behind. Appends what they carried to `tokens` and calls `on_lost` with each packet in
     /// ascending order, and whether an acknowledged one stands between it and the lost one before.
     ///
     /// Returns when the oldest remaining packet below `largest_acked` that is in flight was sent, if there is one.
@@ -254,13 +253,13 @@ impl SentPackets {
         tokens: &mut Vec<Token>,
         mut on_lost: impl FnMut(PacketNumber, &SentPacket, bool),
     ) -> Option<Instant> {
-        let LossBounds { largest_acked, active, sent_before } = bounds;
+        let LossBounds { largest_acked, active, packet_threshold, sent_before } = bounds;
         let mut pn = self.first_outstanding.max(self.base);
         let mut first_kept = None;
         let mut oldest_kept = None;
         let mut after_acked = false;
         // Send times ascend with the numbers: the first packet that is not lost ends the search. Only packets that
-        // are not in flight are passed over, and at most PACKET_THRESHOLD of them; and those that packets of another
+        // are not in flight are passed over, and at most `packet_threshold` of them; and those that packets of another
         // path overtook, which is over with the next acknowledgment.
         while pn < largest_acked && oldest_kept.is_none() {
             let Some(slot) = self.slots.get_mut((pn - self.base) as usize) else { break };
@@ -283,7 +282,7 @@ impl SentPackets {
                         _ => largest_acked,
                     };
                     let late = sent_before.is_some_and(|time| record.packet.time <= time);
-                    if late || pn + PACKET_THRESHOLD <= largest_acked {
+                    if late || pn + packet_threshold <= largest_acked {
                         record.lost = true;
                         let record = *record;
                         self.lost.push_back((pn, now));

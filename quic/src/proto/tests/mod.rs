@@ -6,6 +6,7 @@ mod datagrams;
 pub(super) mod early;
 mod endings;
 mod first_flight;
+mod flow;
 mod handshake;
 mod hostile;
 mod key_update;

@@ -81,6 +81,6 @@ impl Connection {
             true if allowed.is_used_up() => RoundEnd::Held,
             true => RoundEnd::Interrupted,
         };
-        self.paths.active.cc.end_round(end);
+        self.paths.active.cc.end_round(now, end);
     }
 }

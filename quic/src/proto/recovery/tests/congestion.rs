@@ -32,7 +32,7 @@ fn lose_one(end: &mut End) {
 fn the_first_window() {
     for (size, window) in [(1200, 12_000), (1452, 14_520), (1500, 14_720), (9000, 18_000)] {
         let end = End::new();
-        let mut path = PathCc::new(end.now, &CongestionControl::NewReno, None, ms(333), size, false);
+        let mut path = PathCc::new(end.now, &CongestionControl::NewReno, None, ms(333), size, false, || 0);
         assert_eq!(path.window(), window);
         path.set_max_datagram_size(1452);
         assert_eq!(
@@ -50,7 +50,7 @@ fn slow_start_doubles_until_a_loss_halves() {
     let window = end.path.window();
     round(&mut end);
     assert_eq!(end.path.window(), 2 * window);
-    end.path.end_round(RoundEnd::OutOfData);
+    end.path.end_round(end.now, RoundEnd::OutOfData);
     lose_one(&mut end);
     assert_eq!(end.path.window(), window);
 }
@@ -116,7 +116,7 @@ fn a_window_that_is_not_used_does_not_grow() {
     let window = end.path.window();
     for _ in 0..50 {
         let pn = end.send();
-        end.path.end_round(RoundEnd::OutOfData);
+        end.path.end_round(end.now, RoundEnd::OutOfData);
         end.wait(40);
         end.ack(pn);
     }
@@ -125,7 +125,7 @@ fn a_window_that_is_not_used_does_not_grow() {
     while end.path.in_flight() + SIZE <= end.path.window() {
         end.send();
     }
-    end.path.end_round(RoundEnd::OutOfData);
+    end.path.end_round(end.now, RoundEnd::OutOfData);
     assert!(!end.path.is_app_limited());
 }
 
@@ -136,7 +136,7 @@ fn a_sender_that_is_busy_with_other_things_does_not_let_the_window_grow() {
     for _ in 0..50 {
         let first = end.send();
         let last = (0..19).map(|_| end.send()).last().unwrap();
-        end.path.end_round(RoundEnd::Interrupted);
+        end.path.end_round(end.now, RoundEnd::Interrupted);
         end.wait(40);
         end.ack_ranges(SpaceId::Data, &[first..=last], AckInfo::default()).unwrap();
     }
@@ -149,7 +149,7 @@ fn waiting_for_the_pacer_is_no_lack_of_data() {
     let mut end = End::new();
     let window = end.path.window();
     let pn = end.send();
-    end.path.end_round(RoundEnd::Held);
+    end.path.end_round(end.now, RoundEnd::Held);
     end.wait(40);
     end.ack(pn);
     assert!(end.path.window() > window);
@@ -259,7 +259,7 @@ fn a_lost_mtu_probe_is_no_sign_of_congestion() {
     let probe = send_mtu_probe(&mut end);
     assert_eq!(end.path.in_flight(), 1452, "it uses the window like any packet");
     let last = (0..3).map(|_| end.send()).last().unwrap();
-    end.path.end_round(RoundEnd::OutOfData);
+    end.path.end_round(end.now, RoundEnd::OutOfData);
     end.wait(40);
     end.ack_ranges(SpaceId::Data, &[probe + 1..=last], AckInfo::default()).unwrap();
     assert_eq!(end.fates.sizes.probe_lost, Some(probe));

@@ -4,6 +4,7 @@ mod congestion;
 mod ecn;
 mod loss;
 mod pto;
+mod reordering;
 mod rtt;
 
 use std::ops::RangeInclusive;
@@ -41,7 +42,7 @@ impl End {
             start: now,
             spaces: SpaceId::ALL.map(|id| Space::new(id, MAX_ACK_DELAY)),
             recovery: Recovery::default(),
-            path: PathCc::new(now, &CongestionControl::NewReno, None, INITIAL_RTT, DATAGRAM, false),
+            path: PathCc::new(now, &CongestionControl::NewReno, None, INITIAL_RTT, DATAGRAM, false, || 0),
             context: PtoContext {
                 handshake_confirmed: true,
                 has_handshake_keys: true,

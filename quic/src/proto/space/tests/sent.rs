@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use crate::packet::epoch;
 use crate::proto::recovery::PathId;
-use crate::proto::space::sent::PACKET_THRESHOLD;
 use crate::proto::space::{LossBounds, SentPacket, SentPackets, Token};
+
+const PACKET_THRESHOLD: u64 = 3;
 
 fn packet(time: Instant, ack_eliciting: bool, in_flight: bool) -> SentPacket {
     SentPacket { time, size: 100, ack_eliciting, in_flight, path: PathId(0), ect0: false, mtu_probe: false }
@@ -172,7 +173,7 @@ proptest! {
                     let expected = model.detect(now, largest, before);
                     let (mut lost, mut tokens) = (Vec::new(), Vec::new());
                     let active = (PathId(0), Some(largest));
-                    let bounds = LossBounds { largest_acked: largest, active, sent_before: before };
+                    let bounds = LossBounds { largest_acked: largest, active, packet_threshold: PACKET_THRESHOLD, sent_before: before };
                     let kept = ring.detect_lost(now, bounds, &mut tokens, |pn, packet, after_acked| {
                         assert_eq!(*packet, model.0[pn as usize].packet);
                         let after_acked = after_acked && !lost.is_empty();
@@ -276,7 +277,12 @@ fn what_is_settled_behind_a_lost_packet_holds_nothing_up() {
     }
     let mut ignore = Vec::new();
     ring.acknowledge(1..=9_999, &mut ignore, |_, _, _| {});
-    let bounds = LossBounds { largest_acked: 9_999, active: (PathId(0), Some(9_999)), sent_before: None };
+    let bounds = LossBounds {
+        largest_acked: 9_999,
+        active: (PathId(0), Some(9_999)),
+        packet_threshold: PACKET_THRESHOLD,
+        sent_before: None,
+    };
     assert_eq!(ring.detect_lost(now, bounds, &mut ignore, |_, _, _| {}), None);
     ring.forget(None);
     assert_eq!(ring.remembered(), 10_000, "the lost one may still be acknowledged");

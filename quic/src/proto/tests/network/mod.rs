@@ -5,7 +5,7 @@ mod host;
 mod interop;
 mod referee;
 mod scenario;
-mod tls;
+pub(super) mod tls;
 
 use std::time::Duration;
 

@@ -31,13 +31,13 @@ fn certificate(large: bool) -> CertificateDer<'static> {
     CERTIFICATES[usize::from(large)].get_or_init(make).clone()
 }
 
-pub(super) fn client(large: bool) -> RustlsClient {
+pub(in crate::proto::tests) fn client(large: bool) -> RustlsClient {
     let mut roots = RootCertStore::empty();
     roots.add(certificate(large)).unwrap();
     RustlsClient::with_roots(roots, ALPN).unwrap()
 }
 
-pub(super) fn server(large: bool) -> RustlsServer {
+pub(in crate::proto::tests) fn server(large: bool) -> RustlsServer {
     let key = PrivatePkcs8KeyDer::from(key()).into();
     RustlsServer::with_single_cert(vec![certificate(large)], key, ALPN).unwrap()
 }
