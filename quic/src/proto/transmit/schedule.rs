@@ -56,6 +56,8 @@ impl Connection {
         let ping = self.pending.probes(space) > 0 || (space == SpaceId::Data && self.pending.ping);
         if ping && !writer.content().ack_eliciting {
             writer.frame(&Ping, Some(Token::Ping));
+            // One does: more say no more (RFC 9002 §6.2.4).
+            self.pending.set_probes(space, self.pending.probes(space).min(1));
         }
         if space == SpaceId::Data {
             self.pending.ping &= !writer.content().ack_eliciting;

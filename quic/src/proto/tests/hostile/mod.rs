@@ -20,6 +20,7 @@ mod noise;
 mod packets;
 mod params;
 mod paths;
+mod probes;
 mod reset_at;
 mod retry;
 mod streams;
