@@ -1,8 +1,9 @@
-//! What the programs share: certificates for development, TLS settings, connecting to a host by name, the folder that a
+//! What the programs share: certificates for development, TLS settings, congestion controllers by name, connecting to a host by name, the folder that a
 //! server hands out, and its answers.
 
 pub mod body;
 pub mod certificate;
+pub mod congestion;
 pub mod connect;
 pub mod content_type;
 pub mod root;

@@ -250,7 +250,17 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// The algorithm of congestion control. Default [`CongestionControl::Cubic`].
+    /// The algorithm of congestion control, for what this end sends. Default [`CongestionControl::Cubic`].
+    ///
+    /// It may differ from connection to connection: a client gives `Endpoint::connect_with` a configuration, a server
+    /// `Incoming::accept_with`, once it has seen who comes and what for.
+    ///
+    /// ```
+    /// use gannet::config::{CongestionControl, TransportConfig};
+    ///
+    /// let bulk = TransportConfig::builder().congestion_control(CongestionControl::Bbr).build()?;
+    /// # Ok::<(), gannet::config::ConfigError>(())
+    /// ```
     pub fn congestion_control(mut self, algorithm: CongestionControl) -> Self {
         self.0.congestion_control = algorithm;
         self

@@ -53,7 +53,7 @@ async fn run(options: &Options) -> Result<()> {
     for pin in &options.pins {
         tls = tls.pin(*pin);
     }
-    let config = ClientConfig::new(tls.build()?);
+    let config = ClientConfig::new(tls.build()?).transport(options.cc.transport()?);
     let mut servers = Servers { config, early: options.early, open: HashMap::new() };
     let mut summary = Summary::default();
     let fetched = fetch(options, &mut servers, &mut summary).await;

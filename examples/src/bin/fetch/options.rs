@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Parser};
 use gannet::config::CertificatePin;
-use gannet_examples::tls::Trust;
+use gannet_examples::{congestion::Cc, tls::Trust};
 use http::{HeaderName, HeaderValue, Method, Uri};
 
 /// Requests URLs over HTTP/3.
@@ -47,6 +47,9 @@ pub struct Options {
     /// the server allows it: those without a body, and GET or HEAD. The first connection only brings the session.
     #[arg(long = "0rtt")]
     pub early: bool,
+    /// The congestion controller for what is sent.
+    #[arg(long, value_enum, default_value_t)]
+    pub cc: Cc,
     /// What to request: `https://HOST:PORT/PATH`, the port 443 if not given
     #[arg(required = true, value_name = "URL", value_parser = url)]
     pub urls: Vec<Uri>,
@@ -105,6 +108,13 @@ mod tests {
         assert_eq!(read("https://a/").unwrap().method(), Method::GET);
         assert_eq!(read("-d @x https://a/").unwrap().method(), Method::POST);
         assert_eq!(read("-X PUT -d @x https://a/").unwrap().method(), Method::PUT);
+    }
+
+    #[test]
+    fn congestion_controllers_have_names() {
+        assert_eq!(read("https://a/").unwrap().cc, Cc::Cubic);
+        assert_eq!(read("--cc bbr https://a/").unwrap().cc, Cc::Bbr);
+        assert!(read("--cc vegas https://a/").is_err());
     }
 
     #[test]

@@ -39,8 +39,10 @@ async fn main() -> Result<()> {
     };
     let retry = if options.retry { RetryPolicy::Always } else { RetryPolicy::default() };
     let early = EarlyDataPolicy::new().context(gannet_http3::server::Builder::new().early_data_context());
-    let config =
-        ServerConfig::new(tls::server(identity, &[b"h3"]).build()?).use_retry(retry).early_data(early);
+    let config = ServerConfig::new(tls::server(identity, &[b"h3"]).build()?)
+        .use_retry(retry)
+        .early_data(early)
+        .transport(options.cc.transport()?);
     let endpoint = Endpoint::server(config, options.listen)
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let address = endpoint.local_addr()?;

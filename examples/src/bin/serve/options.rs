@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
+use gannet_examples::congestion::Cc;
 
 /// Hands out the files of a folder over HTTP/3.
 ///
@@ -26,4 +27,7 @@ pub struct Options {
     /// Have clients prove their address with Retry before a handshake begins.
     #[arg(long)]
     pub retry: bool,
+    /// The congestion controller.
+    #[arg(long, value_enum, default_value_t)]
+    pub cc: Cc,
 }
