@@ -41,6 +41,7 @@ impl Planned {
 impl Nats {
     #[cfg(test)]
     pub(super) fn plan(&mut self, inside: SocketAddr, outside: Vec<(Duration, SocketAddr)>) {
+        self.planned.retain(|planned| planned.inside != inside);
         self.planned.push(Planned { inside, outside });
     }
 

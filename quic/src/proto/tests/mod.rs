@@ -1,6 +1,5 @@
 //! Two connections face to face, and over the virtual network; then one of them turns hostile.
 
-mod ack_frequency;
 mod acknowledgments;
 mod closing;
 mod datagrams;
@@ -13,6 +12,7 @@ mod hostile;
 mod key_update;
 mod mtu;
 mod network;
+mod operations;
 mod pair;
 mod paths;
 mod quic_bit;

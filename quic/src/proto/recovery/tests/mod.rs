@@ -1,6 +1,5 @@
 //! The behaviour that RFC 9002 asks for, one topic a file.
 
-mod ack_requests;
 mod congestion;
 mod ecn;
 mod loss;

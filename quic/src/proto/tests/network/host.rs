@@ -1,6 +1,7 @@
 //! A host of the virtual network: the endpoint's part of the work, without tasks, locks or sockets.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use super::tls;
 use crate::config::{ClientVersions, FirstFlight, RandomConnectionIds, ServerVersions, TransportConfig};
 use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption};
 use crate::crypto::{ResetKey, TokenKey, TokenLifetimes};
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, MigrateError};
 use crate::net::sim::{Datagram, Network, Peer};
 use crate::packet::{
-    Burst, ConnectionId, FourTuple, Rng, Side, SocketId, SpaceId, TxBatch, VERSION_1, VERSION_2, epoch,
+    Burst, ConnectionId, FourTuple, LocalPath, Rng, Side, SocketId, SpaceId, TxBatch, VERSION_1, VERSION_2,
+    epoch,
 };
 use crate::proto::connection::EndpointShared;
 use crate::proto::endpoint::{Class, Incoming, classify, retry, version_negotiation};
@@ -43,7 +45,10 @@ pub(super) struct Behaviour {
 
 /// A client with its connection, or a server with all of its.
 pub(super) struct Host {
-    address: SocketAddr,
+    /// Where it is, and where it may go.
+    addresses: Vec<SocketAddr>,
+    /// When it goes there, or back.
+    migrations: VecDeque<Instant>,
     behaviour: Behaviour,
     side: Side,
     plan: Plan,
@@ -73,10 +78,15 @@ fn tuple(remote: SocketAddr) -> FourTuple {
     FourTuple { socket: SocketId(0), local_ip: None, remote }
 }
 
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    [one, other].into_iter().flatten().min()
+}
+
 impl Host {
-    fn new(address: SocketAddr, side: Side, behaviour: Behaviour, plan: Plan, rng: &mut Rng) -> Self {
+    fn new(addresses: Vec<SocketAddr>, side: Side, behaviour: Behaviour, plan: Plan, rng: &mut Rng) -> Self {
         Self {
-            address,
+            addresses,
+            migrations: VecDeque::new(),
             side,
             plan,
             shared: EndpointShared {
@@ -95,13 +105,13 @@ impl Host {
 
     /// A host that connects to `server` at once.
     pub(super) fn client(
-        address: SocketAddr,
+        addresses: [SocketAddr; 2],
         server: SocketAddr,
         behaviour: Behaviour,
         plan: Plan,
         rng: &mut Rng,
     ) -> Self {
-        let mut host = Self::new(address, Side::Client, behaviour, plan, rng);
+        let mut host = Self::new(addresses.to_vec(), Side::Client, behaviour, plan, rng);
         let args = ClientArgs {
             versions: &ClientVersions::default(),
             first_flight: &FirstFlight::default(),
@@ -121,7 +131,7 @@ impl Host {
 
     /// A host that accepts whoever comes.
     pub(super) fn server(address: SocketAddr, behaviour: Behaviour, plan: Plan, rng: &mut Rng) -> Self {
-        Self::new(address, Side::Server, behaviour, plan, rng)
+        Self::new(vec![address], Side::Server, behaviour, plan, rng)
     }
 
     fn add(&mut self, connection: Connection, initial: Option<ConnectionId>) {
@@ -143,6 +153,25 @@ impl Host {
 
     pub(super) fn is_done(&self) -> bool {
         self.connections.iter().any(|hosted| hosted.app.is_done())
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.connections.iter().any(|hosted| hosted.confirmed)
+    }
+
+    /// Goes to its other address and back again, at these times.
+    pub(super) fn migrate_at(&mut self, times: impl Iterator<Item = Instant>) {
+        self.migrations = times.collect();
+    }
+
+    fn migrate(&mut self, now: Instant) {
+        let Some(hosted) = self.main().filter(|hosted| hosted.closed.is_none()) else { return };
+        let other = SocketId(1 - hosted.connection.path().socket.0);
+        let to = LocalPath { socket: other, local_ip: None };
+        match hosted.connection.migrate(now, to) {
+            Ok(()) | Err(MigrateError::NoConnectionId | MigrateError::Closed) => {}
+            Err(error) => panic!("{error:?}"),
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -178,7 +207,7 @@ impl Host {
     }
 
     fn answer(&mut self, to: SocketAddr, payload: Vec<u8>) {
-        self.answers.push(Datagram { from: self.address, to, ecn: None, payload });
+        self.answers.push(Datagram { from: self.addresses[0], to, ecn: None, payload });
     }
 }
 
@@ -186,7 +215,7 @@ impl Hosted {
     /// Lets the application act and drains the connection, until both have nothing more to do.
     fn drive(
         &mut self,
-        from: SocketAddr,
+        from: &[SocketAddr],
         batch: &mut TxBatch,
         referee: &mut Referee,
         network: &mut Network,
@@ -202,11 +231,12 @@ impl Hosted {
                         for datagram in batch.bytes().chunks(batch.segment_size()) {
                             referee.look(&self.connection, datagram);
                         }
-                        network.send_batch(from, batch);
+                        let socket = batch.meta().unwrap().path.socket;
+                        network.send_batch(from[usize::from(socket.0)], batch);
                         batch.clear();
                     }
                     Output::Timeout(at) => {
-                        deadline = [deadline, at].into_iter().flatten().min();
+                        deadline = earlier(deadline, at);
                         break;
                     }
                 }
@@ -272,7 +302,7 @@ impl Hosted {
 
 impl Peer for Host {
     fn has_address(&self, address: SocketAddr) -> bool {
-        self.address == address
+        self.addresses.contains(&address)
     }
 
     fn receive(&mut self, now: Instant, datagram: Datagram) {
@@ -303,7 +333,9 @@ impl Peer for Host {
                 }
             }
             Some(hosted) => {
-                let burst = Burst::single(now, tuple(datagram.from), datagram.ecn, datagram.payload);
+                let at = self.addresses.iter().position(|address| *address == datagram.to);
+                let path = FourTuple { socket: SocketId(at.unwrap() as u16), ..tuple(datagram.from) };
+                let burst = Burst::single(now, path, datagram.ecn, datagram.payload);
                 hosted.connection.handle_burst(now, burst);
             }
             None if may_begin && self.side.is_server() => self.accept(now, &datagram),
@@ -318,13 +350,17 @@ impl Peer for Host {
     }
 
     fn drive(&mut self, network: &mut Network) -> Option<Instant> {
-        let mut deadline: Option<Instant> = None;
+        if self.migrations.front().is_some_and(|at| *at <= network.now()) {
+            self.migrations.pop_front();
+            self.migrate(network.now());
+        }
+        let mut deadline = self.migrations.front().copied();
         for answer in self.answers.drain(..) {
             network.send(answer);
         }
         for hosted in &mut self.connections {
-            let at = hosted.drive(self.address, &mut self.batch, &mut self.referee.borrow_mut(), network);
-            deadline = [deadline, at].into_iter().flatten().min();
+            let at = hosted.drive(&self.addresses, &mut self.batch, &mut self.referee.borrow_mut(), network);
+            deadline = earlier(deadline, at);
         }
         let coarse = |at: Instant| {
             let millis = (at - epoch()).as_nanos().div_ceil(1_000_000);

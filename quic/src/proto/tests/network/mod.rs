@@ -1,42 +1,67 @@
 //! Client and server over the virtual network: handshake, streams both ways, an orderly end.
 
-mod acks;
 mod app;
 mod host;
 mod interop;
 mod referee;
 mod scenario;
 pub(super) mod tls;
+mod topology;
 
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::scenario::{Scenario, ms};
+use self::topology::Topology;
 use crate::net::sim::Node;
 
-/// Two hundred networks; four threads share them.
+/// Two hundred networks of each kind.
 macro_rules! seeds {
-    ($($name:ident: $range:expr;)*) => {
+    ($($name:ident: $topology:ident, $range:expr;)*) => {
         $(#[test]
         fn $name() {
             for seed in $range {
-                Scenario::random(seed).run();
+                Topology::$topology.scenario(seed).run();
             }
         })*
     };
 }
 
 seeds! {
-    seeds_from_0: 0..50;
-    seeds_from_50: 50..100;
-    seeds_from_100: 100..150;
-    seeds_from_150: 150..200;
+    seeds_from_0: Any, 0..100;
+    seeds_from_100: Any, 100..200;
+    short_and_fat: ShortFat, 0..200;
+    long_and_thin: LongThin, 0..200;
+    wireless: Wireless, 0..200;
+    mobile: Mobile, 0..200;
+    asymmetric: Asymmetric, 0..200;
+    shared_from_0: Shared, 0..100;
+    shared_from_100: Shared, 100..200;
+}
+
+/// Clients of that kind do end up elsewhere, and connections of the other kind do get into each other's way.
+#[test]
+fn topologies_are_what_they_say() {
+    let home = SocketAddr::from(([10, 0, 0, 1], 443));
+    let moved = (0..40).filter(|seed| Topology::Mobile.scenario(*seed).run().seen != home).count();
+    assert!(moved >= 15, "{moved} of 40 have moved");
+    let time = |pairs| {
+        let mut scenario = Scenario::download(1, 500_000, &[Node::Delay(ms(10))]);
+        scenario.shared[1] = vec![Node::megabits(10, 50)];
+        Scenario { pairs, ..scenario }.run().time
+    };
+    assert!(time(4) > time(1) * 3, "{:?} and {:?}", time(4), time(1));
 }
 
 #[test]
 fn a_seed_replays() {
     // But for changed headers: what they are taken for depends on the ciphertext behind them, which no seed rules.
     let scenario = |seed| {
-        Scenario::random(seed).without(|node| matches!(node, Node::Corrupt(_) | Node::CorruptInRuns { .. }))
+        Topology::Any
+            .scenario(seed)
+            .without(|node| matches!(node, Node::Corrupt(_) | Node::CorruptInRuns { .. }))
     };
     for seed in [3, 4, 5] {
         assert_eq!(scenario(seed).run(), scenario(seed).run());
@@ -92,7 +117,7 @@ fn a_fast_upload_with_a_loss_does_not_end_acknowledgments() {
 fn keys_are_updated_over_bad_paths() {
     let mut updates = 0;
     for seed in 0..40 {
-        let mut scenario = Scenario::random(seed);
+        let mut scenario = Topology::Any.scenario(seed);
         for host in &mut scenario.hosts {
             host.config.key_update_interval = Some(1 + seed % 8);
         }
@@ -142,13 +167,33 @@ fn what_both_ends_send_obeys_the_rules() {
     }
 }
 
-/// `GANNET_SEEDS=1000..20000 cargo test --lib seeds_of_your_choice -- --ignored`
+/// `GANNET_SEEDS=1000..20000 cargo test --lib seeds_of_your_choice -- --ignored`: each seed on each kind of network, on all
+/// processors. `GANNET_TOPOLOGY=Mobile` takes one kind alone.
 #[test]
 #[ignore = "for as many as there is time for"]
 fn seeds_of_your_choice() {
     let range = std::env::var("GANNET_SEEDS").expect("GANNET_SEEDS=from..to");
     let (from, to) = range.split_once("..").expect("GANNET_SEEDS=from..to");
-    for seed in from.parse().unwrap()..to.parse().unwrap() {
-        Scenario::random(seed).run();
-    }
+    let (next, to) = (AtomicU64::new(from.parse().unwrap()), to.parse().unwrap());
+    let only = std::env::var("GANNET_TOPOLOGY").ok();
+    let is_wanted = |topology: &Topology| only.as_ref().is_none_or(|name| *name == format!("{topology:?}"));
+    let failed = Mutex::new(Vec::new());
+    let work = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= to {
+            break;
+        }
+        for topology in Topology::ALL.into_iter().filter(is_wanted) {
+            if std::panic::catch_unwind(|| topology.scenario(seed).run()).is_err() {
+                failed.lock().unwrap().push((topology, seed));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} failed: {failed:?}", failed.len());
 }

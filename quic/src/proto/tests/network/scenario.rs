@@ -16,8 +16,10 @@ pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn address(host: u8) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, host], 443))
+/// A pair's client and server, and where its client may go.
+fn addresses(pair: u8) -> [SocketAddr; 3] {
+    [[10, 0, 0, 1 + 2 * pair], [10, 0, 0, 2 + 2 * pair], [10, 0, 1, 1 + 2 * pair]]
+        .map(|ip| SocketAddr::from((ip, 443)))
 }
 
 /// Everything that a run depends on.
@@ -30,11 +32,26 @@ pub(super) struct Scenario {
     /// From when on the server sees the client at which address; never at another one if it is empty.
     pub(super) nat: Vec<(Duration, SocketAddr)>,
     pub(super) plan: Plan,
+    /// What begins when the handshake is confirmed.
+    pub(super) moves: Moves,
+    /// So many clients, each with a server of its own.
+    pub(super) pairs: u8,
+    /// Nodes that come before those of the links, from the clients and back, and that all pairs have in common.
+    pub(super) shared: [Vec<Node>; 2],
     /// All must be sent and acknowledged within this time.
     pub(super) limit: Duration,
 }
 
-/// How a run went.
+/// Where the first client goes; times count from when the handshake is confirmed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Moves {
+    /// From when on the server sees it at which address.
+    pub(super) rebindings: Vec<(Duration, SocketAddr)>,
+    /// When it goes to its other address, and back again.
+    pub(super) migrations: Vec<Duration>,
+}
+
+/// How a run went, for the first pair.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Report {
     /// Until all was sent and acknowledged.
@@ -104,6 +121,9 @@ impl Scenario {
                 abandon: false,
                 read_pause: None,
             },
+            moves: Moves::default(),
+            pairs: 1,
+            shared: Default::default(),
             limit: Duration::from_secs(60),
         }
     }
@@ -121,33 +141,6 @@ impl Scenario {
         scenario
     }
 
-    /// Chosen by the seed from all that the network and the hosts can do.
-    pub(super) fn random(seed: u64) -> Self {
-        let rng = &mut Rng::from_u64(seed);
-        let delay = [ms(0), ms(1), ms(5), ms(20), ms(50), ms(150)][rng.below(6) as usize];
-        let mut scenario = Self::plain(seed, &[]);
-        for nodes in &mut scenario.links {
-            *nodes = random_link(rng, delay);
-        }
-        for host in &mut scenario.hosts {
-            *host = random_behaviour(rng, host.config.clone());
-        }
-        let mut streams = || [rng.below(6) + 1, rng.below(6) + 1];
-        scenario.plan.streams = [streams(), streams()];
-        scenario.plan.longest = [0, 3000, 40_000, 150_000][rng.below(4) as usize];
-        scenario.plan.abandon = one_in(rng, 2);
-        scenario.plan.read_pause = one_in(rng, 5).then_some(ms(2));
-        scenario.limit = scenario.patience(delay);
-        scenario
-    }
-
-    /// Generous, but not forever: some rounds, the bytes at a low rate, and the reader's pauses.
-    fn patience(&self, delay: Duration) -> Duration {
-        let bytes = self.plan.bytes();
-        let pauses = self.plan.read_pause.map_or(0, |_| bytes / 100);
-        Duration::from_secs(30) + delay * 200 + ms(bytes / 20 + pauses)
-    }
-
     /// The same over links without some of their nodes.
     pub(super) fn without(mut self, left_out: fn(&Node) -> bool) -> Self {
         self.links.iter_mut().for_each(|nodes| nodes.retain(|node| !left_out(node)));
@@ -157,25 +150,28 @@ impl Scenario {
     /// Runs it: everything arrives, nothing is left over, the connection closes, silence follows.
     pub(super) fn run(self) -> Report {
         let _story = Story(self.seed);
-        let (client, server) = (address(1), address(2));
-        let mut network = Network::new(self.seed, epoch());
-        let [there, back] = self.links;
-        network.link(client, server, there);
-        network.link(server, client, back);
-        network.nat(client, self.nat);
-        let mut rng = Rng::from_u64(self.seed ^ 0x5eed);
-        let [ours, theirs] = self.hosts;
-        let mut hosts = [
-            Host::client(client, server, ours, self.plan.clone(), &mut rng),
-            Host::server(server, theirs, self.plan, &mut rng),
-        ];
-        hosts[1].referee = hosts[0].referee.clone();
-
-        let end = run(&mut network, &mut hosts, self.limit, |hosts| hosts.iter().all(Host::is_done));
-        let End::Done(time) = end else {
-            let errors = hosts.map(|mut host| host.main().and_then(|hosted| hosted.closed.take()));
-            panic!("{end:?} after {:?}: {errors:?}", network.elapsed());
+        let [client, server, _] = addresses(0);
+        let mut network = self.network();
+        network.nat(client, self.nat.clone());
+        let mut hosts = self.hosts();
+        let limit = self.limit;
+        let must = |end: End, hosts: &mut [Host]| {
+            let End::Done(time) = end else {
+                let error = |host: &mut Host| host.main().and_then(|hosted| hosted.closed.take());
+                panic!("{end:?}: {:?}", hosts.iter_mut().map(error).collect::<Vec<_>>());
+            };
+            time
         };
+        let moves = &self.moves;
+        if !moves.rebindings.is_empty() || !moves.migrations.is_empty() {
+            let end = run(&mut network, &mut hosts, limit, |hosts| hosts[..2].iter().all(Host::is_confirmed));
+            let now = must(end, &mut hosts);
+            let later = |(at, address): &(Duration, SocketAddr)| (now + *at, *address);
+            network.nat(client, moves.rebindings.iter().map(later).collect());
+            hosts[0].migrate_at(moves.migrations.iter().map(|at| network.now() + *at));
+        }
+        let end = run(&mut network, &mut hosts, limit, |hosts| hosts.iter().all(Host::is_done));
+        let time = must(end, &mut hosts);
         let mut quiet = false;
         for _ in 0..1000 {
             quiet = hosts.iter_mut().all(|host| host.main().is_some_and(|hosted| hosted.is_quiet()));
@@ -185,101 +181,83 @@ impl Scenario {
             run(&mut network, &mut hosts, ms(100), |_| false);
         }
         // The last acknowledgments may get lost until the ends take each other for gone.
-        let timed_out = hosts.iter().all(Host::is_closed);
-        assert!(quiet || timed_out, "something is still going on");
-        let stats = |host: &mut Host| {
-            let hosted = host.main().unwrap();
-            if !timed_out {
-                hosted.assert_clean();
+        let timed_out = |hosts: &[Host]| hosts.iter().all(Host::is_closed);
+        assert!(quiet || hosts.chunks(2).any(timed_out), "something is still going on");
+        let mut summaries = Vec::new();
+        for pair in hosts.chunks_mut(2) {
+            let timed_out = timed_out(pair);
+            for host in pair {
+                let hosted = host.main().unwrap();
+                if !timed_out {
+                    hosted.assert_clean();
+                }
+                summaries.push(Summary::from(hosted.connection.stats()));
             }
-            Summary::from(hosted.connection.stats())
-        };
-        let [client_host, server_host] = &mut hosts;
+        }
         let report = Report {
             time,
             links: [(client, server), (server, client)].map(|(from, to)| network.stats(from, to).unwrap()),
-            client: stats(client_host),
-            server: stats(server_host),
-            seen: server_host.main().unwrap().connection.path().remote,
+            client: summaries[0].clone(),
+            server: summaries[1].clone(),
+            seen: hosts[1].main().unwrap().connection.path().remote,
         };
+        for (pair, summaries) in hosts.chunks(2).zip(summaries.chunks(2)) {
+            let referee = pair[0].referee.borrow();
+            referee.judge_handshakes();
+            let sent = summaries.iter().map(|summary| summary.packets_sent).sum();
+            assert!(referee.packets >= sent, "{} of {sent}", referee.packets);
+        }
+        close(&mut network, &mut hosts);
+        report
+    }
 
-        hosts[0].referee.borrow().judge_handshakes();
-        let watched = hosts[0].referee.borrow().packets;
-        assert!(watched >= report.client.packets_sent + report.server.packets_sent, "{watched}");
+    fn network(&self) -> Network {
+        let mut network = Network::new(self.seed, epoch());
+        let mut common = |way: usize| -> Vec<Node> {
+            self.shared[way].iter().map(|node| network.share(node.clone())).collect()
+        };
+        let common = [common(0), common(1)];
+        for pair in 0..self.pairs {
+            let [client, server, elsewhere] = addresses(pair);
+            let there = if self.moves.migrations.is_empty() { &[client][..] } else { &[client, elsewhere] };
+            for client in there {
+                network.link(*client, server, [&common[0][..], &self.links[0]].concat());
+                network.link(server, *client, [&common[1][..], &self.links[1]].concat());
+            }
+        }
+        network
+    }
 
+    /// A client and its server, and the next pair.
+    fn hosts(&self) -> Vec<Host> {
+        let mut rng = Rng::from_u64(self.seed ^ 0x5eed);
+        let mut hosts = Vec::new();
+        for pair in 0..self.pairs {
+            let [client, server, elsewhere] = addresses(pair);
+            let [ours, theirs] = self.hosts.clone();
+            let client = Host::client([client, elsewhere], server, ours, self.plan.clone(), &mut rng);
+            let mut server = Host::server(server, theirs, self.plan.clone(), &mut rng);
+            server.referee = client.referee.clone();
+            hosts.extend([client, server]);
+        }
+        hosts
+    }
+}
+
+/// The clients close their connections; the servers learn of it or notice, and silence follows.
+fn close(network: &mut Network, hosts: &mut [Host]) {
+    for client in hosts.iter_mut().step_by(2) {
         let now = network.now();
-        hosts[0].main().unwrap().connection.close(now, VarInt::from_u32(7), bytes::Bytes::new());
-        let end = run(&mut network, &mut hosts, Duration::from_secs(600), |_| false);
-        assert!(matches!(end, End::Silence(_)), "after the close: {end:?}");
-        assert!(hosts.iter().all(Host::is_closed));
-        let reason = hosts[1].main().and_then(|hosted| hosted.closed.take());
+        client.main().unwrap().connection.close(now, VarInt::from_u32(7), bytes::Bytes::new());
+    }
+    let end = run(network, hosts, Duration::from_secs(600), |_| false);
+    assert!(matches!(end, End::Silence(_)), "after the close: {end:?}");
+    assert!(hosts.iter().all(Host::is_closed));
+    for server in hosts.iter_mut().skip(1).step_by(2) {
+        let reason = server.main().and_then(|hosted| hosted.closed.take());
         let told =
             matches!(&reason, Some(ConnectionError::Application { code, .. }) if code.into_inner() == 7);
         assert!(told || matches!(reason, Some(ConnectionError::TimedOut)), "{reason:?}");
-        report
-    }
-}
-
-fn one_in(rng: &mut Rng, n: u64) -> bool {
-    rng.below(n) == 0
-}
-
-fn random_link(rng: &mut Rng, delay: Duration) -> Vec<Node> {
-    let mut nodes = Vec::new();
-    if !one_in(rng, 4) {
-        let rate = [1, 5, 20, 100][rng.below(4) as usize];
-        nodes.push(Node::megabits(rate, 15 + rng.below(100) as usize));
-    }
-    if !one_in(rng, 3) {
-        nodes.push(Node::Loss([0.002, 0.01, 0.03, 0.1][rng.below(4) as usize]));
-    }
-    if one_in(rng, 2) {
-        let share = [0.01, 0.1][rng.below(2) as usize];
-        nodes.push(Node::Reorder { share, by: delay / 4 + ms(rng.below(10)) });
-    }
-    if one_in(rng, 2) {
-        nodes.push(Node::Duplicate { share: 0.03, after: ms(rng.below(200)) });
-    }
-    match rng.below(16) {
-        0 | 1 => nodes.push(Node::Corrupt(0.02)),
-        2 => nodes.push(Node::Mark(0.05)),
-        3 => nodes.push(Node::Bleach),
-        4 => {
-            let start = ms(rng.below(500));
-            nodes.push(Node::Blackhole(start..start + ms(rng.below(3000))));
-        }
-        5 | 6 => {
-            let start = ms(rng.below(2000));
-            let mtu = [1228, 1280, 1400][rng.below(3) as usize];
-            nodes.push(Node::Narrow { times: start..start + ms(rng.below(20_000)), mtu });
-        }
-        7 => nodes.push(Node::LossInRuns { share: 0.1, longest: 3 }),
-        8 => nodes.push(Node::Blackouts { on: ms(2000 + rng.below(3000)), off: ms(rng.below(700)) }),
-        _ => {}
-    }
-    nodes.push(Node::Delay(delay));
-    nodes
-}
-
-fn random_behaviour(rng: &mut Rng, mut config: TransportConfig) -> Behaviour {
-    if one_in(rng, 3) {
-        config.stream_receive_window = 3000 + rng.below(30_000);
-        config.receive_window = 4000 + rng.below(60_000);
-    }
-    if one_in(rng, 3) {
-        config.max_concurrent_bidi_streams = 1 + rng.below(3);
-        config.max_concurrent_uni_streams = 1 + rng.below(3);
-    }
-    if one_in(rng, 4) {
-        config.initial_mtu = 1452;
-    }
-    let segments = [1, 10, 64][rng.below(3) as usize];
-    Behaviour {
-        config,
-        segments,
-        coarse_timers: one_in(rng, 2),
-        retry: one_in(rng, 4),
-        large_certificate: false,
     }
 }
 
@@ -290,7 +268,7 @@ impl Drop for Story {
     #[expect(clippy::print_stderr, reason = "the way to say which run failed")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("\nseed {} failed; run it alone with Scenario::random({})\n", self.0, self.0);
+            eprintln!("\nseed {} failed; run it alone: Topology::….scenario({}).run()\n", self.0, self.0);
         }
     }
 }
