@@ -80,9 +80,9 @@ mod wire;
 
 #[cfg(feature = "tokio")]
 pub use api::{
-    BiStream, Connecting, Connection, ConnectionStats, DatagramOptions, DatagramTracker, Endpoint,
+    BiStream, Chunk, Connecting, Connection, ConnectionStats, DatagramOptions, DatagramTracker, Endpoint,
     EndpointBuilder, EndpointStats, Incoming, IncomingConnections, PathChanges, RecvStream, RetryError,
-    SendStream, TurnedAwayBy, ZeroRttAccepted,
+    SendStream, TurnedAwayBy, UnorderedRecvStream, ZeroRttAccepted,
 };
 pub use crypto::tls::{ExportError, HandshakeData};
 pub use crypto::{CipherSuite, ClientHello, InvalidClientHello};

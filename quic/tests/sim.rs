@@ -262,3 +262,31 @@ async fn in_real_time_as_well() {
     transfer(&client, &server, 100_000).await;
     assert!(world.network.elapsed() >= ms(20));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_without_order_does_not_wait_for_what_was_lost() {
+    let world = World::new(7, 1, &[Node::Delay(ms(20)), Node::Loss(0.05)]);
+    let (client, server) = world.connect(0).await;
+    let data = pattern(300_000);
+    let mut send = client.open_uni().await.unwrap();
+    let sending = async {
+        send.write_all(&data).await.unwrap();
+        send.finish().await.unwrap();
+    };
+    let reading = async {
+        let mut recv = server.accept_uni().await.unwrap().into_unordered();
+        let (mut all, mut early, mut highest) = (vec![None; data.len()], 0, 0);
+        while let Some(chunk) = recv.read_chunk(usize::MAX).await.unwrap() {
+            early += usize::from(chunk.offset > highest);
+            highest = highest.max(chunk.offset + chunk.bytes.len() as u64);
+            let at = usize::try_from(chunk.offset).unwrap();
+            for (place, byte) in all[at..].iter_mut().zip(chunk.bytes) {
+                assert_eq!(place.replace(byte), None, "each byte once");
+            }
+        }
+        (all.into_iter().collect::<Option<Vec<u8>>>(), early)
+    };
+    let ((), (all, early)) = tokio::join!(sending, reading);
+    assert!(all == Some(data), "all of it");
+    assert!(early > 0, "nothing came ahead of a gap");
+}

@@ -259,3 +259,36 @@ async fn a_peer_that_does_not_know_such_resets_is_named() {
     assert_eq!(send.reset_at(9_u8.into(), 5), Err(ResetAtError::Unsupported));
     send.write_all(b"and so on").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_stream_can_be_read_without_order() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = pair.connect().await;
+    let data = pattern(500_000);
+    let mut send = client.open_uni().await.unwrap();
+    let reader = tokio::spawn(async move {
+        let mut recv = server.accept_uni().await.unwrap();
+        let mut all = vec![0; 500_000];
+        recv.read_exact(&mut all[..1_000]).await.unwrap();
+        let (mut recv, mut read) = (recv.into_unordered(), 1_000);
+        while let Some(chunk) = recv.read_chunk(5_000).await.unwrap() {
+            assert!((1..=5_000).contains(&chunk.bytes.len()));
+            let at = usize::try_from(chunk.offset).unwrap();
+            all[at..at + chunk.bytes.len()].copy_from_slice(&chunk.bytes);
+            read += chunk.bytes.len();
+        }
+        assert_eq!(recv.read_chunk(1).await, Ok(None));
+        (all, read, server)
+    });
+    send.write_all(&data).await.unwrap();
+    send.finish().await.unwrap();
+    let (all, read, server) = in_time(reader).await.unwrap();
+    assert!(read == data.len() && all == data);
+    // What is dropped before its end is stopped.
+    let mut send = client.open_uni().await.unwrap();
+    send.write_all(&data).await.unwrap();
+    let mut recv = server.accept_uni().await.unwrap().into_unordered();
+    recv.read_chunk(10).await.unwrap().unwrap();
+    drop(recv);
+    assert_eq!(in_time(send.stopped()).await, Ok(Some(0_u8.into())));
+}

@@ -10,6 +10,7 @@ mod endpoint_stats;
 mod incoming;
 mod recv_stream;
 mod send_stream;
+mod unordered;
 mod wait;
 
 pub use bi_stream::BiStream;
@@ -21,6 +22,7 @@ pub use endpoint_stats::{EndpointStats, TurnedAwayBy};
 pub use incoming::{Incoming, RetryError};
 pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
+pub use unordered::{Chunk, UnorderedRecvStream};
 
 /// Handles go wherever the application likes.
 const _: () = {
@@ -35,4 +37,5 @@ const _: () = {
     shared::<BiStream>();
     shared::<SendStream>();
     shared::<RecvStream>();
+    shared::<UnorderedRecvStream>();
 };

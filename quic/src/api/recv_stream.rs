@@ -10,8 +10,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::UnorderedRecvStream;
 use crate::driver::shared::chunks::Chunks;
-use crate::driver::shared::recv::{Fill, RecvEnd};
+use crate::driver::shared::recv::{Fill, Pieces, RecvEnd};
 use crate::driver::shared::stream::{RECV, Stream, StreamRef};
 use crate::error::{ClosedStream, ReadError, ReadExactError, ReadToEndError};
 use crate::packet::StreamId;
@@ -27,13 +28,15 @@ pub struct RecvStream {
     stream: StreamRef,
     /// Taken out of the shared part, and not handed to the application yet.
     local: Chunks,
+    /// Bytes handed to the application.
+    read: u64,
     /// The end was seen, or the stream stopped: there is nothing left to stop.
     ended: bool,
 }
 
 impl RecvStream {
     pub(super) fn new(stream: Arc<Stream>) -> Self {
-        Self { stream: StreamRef::new(stream), local: Chunks::default(), ended: false }
+        Self { stream: StreamRef::new(stream), local: Chunks::default(), read: 0, ended: false }
     }
 
     /// The number of the stream.
@@ -104,7 +107,7 @@ impl RecvStream {
             return Poll::Ready(Ok(None));
         }
         let chunk = self.local.pop_up_to(max).unwrap_or_default();
-        self.stream.count_read(chunk.len() as u64);
+        self.count_read(chunk.len() as u64);
         Poll::Ready(Ok(Some(chunk)))
     }
 
@@ -124,6 +127,24 @@ impl RecvStream {
             all.extend_from_slice(&chunk);
         }
         Ok(all)
+    }
+
+    /// Gives up the order of the stream: what is left of it is read as it arrives, without waiting for what was lost or
+    /// is late.
+    #[must_use]
+    pub fn into_unordered(mut self) -> UnorderedRecvStream {
+        let mut offset = self.read;
+        let mut local = Pieces::new();
+        while let Some(chunk) = self.local.pop() {
+            let start = offset;
+            offset += chunk.len() as u64;
+            local.push_back((start, chunk));
+        }
+        self.stream.recv.set_unordered(offset);
+        self.stream.tell(RECV);
+        // The share in the stream passes on: nothing is to be stopped.
+        let ended = std::mem::replace(&mut self.ended, true);
+        UnorderedRecvStream::new(self.stream.clone(), local, ended)
     }
 
     /// Asks the peer to send no more, with a code of the application's, and throws away what has arrived.
@@ -159,14 +180,7 @@ impl RecvStream {
             self.stream.tell(RECV);
         }
         self.ended |= matches!(fill, Fill::End(_));
-        Poll::Ready(match fill {
-            Fill::Data => Ok(true),
-            Fill::End(RecvEnd::Fin) => Ok(false),
-            Fill::End(RecvEnd::Reset(code) | RecvEnd::ResetAt(code)) => Err(ReadError::Reset(code)),
-            Fill::Stopped => Err(ReadError::ClosedStream),
-            Fill::Rejected => Err(ReadError::ZeroRttRejected),
-            Fill::Lost => Err(self.stream.lost().into()),
-        })
+        Poll::Ready(outcome(&self.stream, fill))
     }
 
     /// Copies what is there into `buf`; nothing, if the stream has ended.
@@ -180,8 +194,25 @@ impl RecvStream {
         {
             buf.put_slice(&chunk);
         }
-        self.stream.count_read((buf.filled().len() - before) as u64);
+        self.count_read((buf.filled().len() - before) as u64);
         Poll::Ready(Ok(()))
+    }
+
+    fn count_read(&mut self, bytes: u64) {
+        self.read += bytes;
+        self.stream.count_read(bytes);
+    }
+}
+
+/// True if there is something to read, false at the end of the stream.
+pub(super) fn outcome(stream: &Stream, fill: Fill) -> Result<bool, ReadError> {
+    match fill {
+        Fill::Data => Ok(true),
+        Fill::End(RecvEnd::Fin) => Ok(false),
+        Fill::End(RecvEnd::Reset(code) | RecvEnd::ResetAt(code)) => Err(ReadError::Reset(code)),
+        Fill::Stopped => Err(ReadError::ClosedStream),
+        Fill::Rejected => Err(ReadError::ZeroRttRejected),
+        Fill::Lost => Err(stream.lost().into()),
     }
 }
 
@@ -200,7 +231,7 @@ impl AsyncRead for RecvStream {
 
 impl Drop for RecvStream {
     fn drop(&mut self) {
-        // Refused if it was stopped before, or read to its end.
+        // Refused if it was stopped before, or read to its end, or goes on without order.
         let _ = self.stop(VarInt::default());
     }
 }

@@ -24,6 +24,8 @@ pub struct StreamEntry {
     pub recv_done: bool,
     /// The application has enough to read: more waits in the protocol.
     pub full: bool,
+    /// The application reads in any order.
+    pub unordered: bool,
 }
 
 impl StreamEntry {

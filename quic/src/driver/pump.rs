@@ -12,7 +12,7 @@ use super::inbox;
 use super::shared::connection::{Commands, Snapshot};
 use super::shared::endpoint::Counters;
 use super::shared::open_credit::OpenCredit;
-use super::shared::recv::{MAX_CHUNKS, RecvEnd};
+use super::shared::recv::{MAX_CHUNKS, Pieces, RecvEnd};
 use super::shared::send::SendEnd;
 use super::shared::send_pool;
 use super::shared::stream::{self, Stream};
@@ -116,9 +116,10 @@ impl ConnectionTask {
                 continue;
             }
             let recv_done = stream.id.dir() == Dir::Uni;
-            self.ending
-                .streams
-                .insert(stream.id, StreamEntry { stream, send_done: false, recv_done, full: false });
+            self.ending.streams.insert(
+                stream.id,
+                StreamEntry { stream, send_done: false, recv_done, full: false, unordered: false },
+            );
         }
         self.scratch.chunks = scratch.chunks;
         for stream in scratch.news.drain(..) {
@@ -168,6 +169,14 @@ impl ConnectionTask {
             if let Some(code) = news.stop {
                 streams.stop(id, code);
             }
+            if news.unordered
+                && let Some(entry) = self.ending.streams.get_mut(&id)
+            {
+                // Something behind a gap may wait already.
+                entry.unordered = true;
+                self.deliver(id, MAX_CHUNKS);
+            }
+            let streams = self.connection.streams();
             if news.release {
                 streams.release(id);
                 self.finish_half(id, |entry| entry.recv_done = true);
@@ -378,7 +387,13 @@ impl ConnectionTask {
                 let early = self.connection.streams().is_early(id);
                 let stream = Stream::accepted(id, early, shared.clone());
                 let send_done = id.dir() == Dir::Uni;
-                let entry = StreamEntry { stream: stream.clone(), send_done, recv_done: false, full: false };
+                let entry = StreamEntry {
+                    stream: stream.clone(),
+                    send_done,
+                    recv_done: false,
+                    full: false,
+                    unordered: false,
+                };
                 self.ending.streams.insert(id, entry);
                 // The limit on the peer's streams bounds the queue.
                 drop(shared.accepted[id.dir().index()].push(stream));
@@ -440,6 +455,9 @@ impl ConnectionTask {
     /// Hands up to `limit` pieces that can be read of a stream to the application, unless that has enough.
     fn deliver(&mut self, id: StreamId, limit: usize) {
         let Some(entry) = self.ending.streams.get_mut(&id).filter(|entry| !entry.full) else { return };
+        if entry.unordered {
+            return self.deliver_pieces(id, limit);
+        }
         let (streams, chunks) = (self.connection.streams(), &mut self.scratch.chunks);
         let mut end = None;
         while end.is_none() && chunks.len() < limit {
@@ -453,6 +471,27 @@ impl ConnectionTask {
             }
         }
         let (full, dropped) = entry.stream.recv.deliver(chunks, end);
+        entry.full = full;
+        if dropped > 0 {
+            streams.consumed(id, dropped);
+        }
+    }
+
+    /// The same for one that reads in any order.
+    fn deliver_pieces(&mut self, id: StreamId, limit: usize) {
+        let Some(entry) = self.ending.streams.get_mut(&id) else { return };
+        let (streams, mut pieces, mut end) = (self.connection.streams(), Pieces::new(), None);
+        while end.is_none() && pieces.len() < limit {
+            match streams.read_unordered(id) {
+                Some((offset, RecvChunk::Data(data))) => pieces.push_back((offset, data)),
+                Some((_, RecvChunk::Finished)) => end = Some(RecvEnd::Fin),
+                Some((_, RecvChunk::Reset(code))) => end = Some(RecvEnd::Reset(code)),
+                Some((_, RecvChunk::ResetAt(code))) => end = Some(RecvEnd::ResetAt(code)),
+                None if pieces.is_empty() => return,
+                None => break,
+            }
+        }
+        let (full, dropped) = entry.stream.recv.deliver_pieces(&mut pieces, end);
         entry.full = full;
         if dropped > 0 {
             streams.consumed(id, dropped);

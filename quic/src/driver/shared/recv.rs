@@ -1,8 +1,11 @@
 //! The receiving half of a stream, between the task and its handle.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
 
 use super::chunks::Chunks;
 use crate::driver::lock;
@@ -18,9 +21,18 @@ pub struct RecvHalf {
     unreported: AtomicU64,
 }
 
+/// Pieces of a stream with their offsets.
+pub type Pieces = VecDeque<(u64, Bytes)>;
+
 #[derive(Debug, Default)]
 struct RecvState {
     chunks: Chunks,
+    /// In the place of `chunks`, for a reader without order.
+    pieces: Pieces,
+    /// The reader wants no order; what still comes in order begins at this offset.
+    unordered: Option<u64>,
+    /// The task has not heard of `unordered` yet.
+    unordered_is_news: bool,
     end: Option<RecvEnd>,
     end_seen: bool,
     stopped: Option<VarInt>,
@@ -73,6 +85,8 @@ pub struct RecvNews {
     pub release: bool,
     /// There is room for more data.
     pub wants_more: bool,
+    /// The reader wants no order from now on.
+    pub unordered: bool,
 }
 
 /// When so many chunks wait for the application, more stays in the protocol core, which joins small ones.
@@ -91,6 +105,46 @@ impl RecvHalf {
             std::mem::swap(&mut state.chunks, local);
             return Poll::Ready((Fill::Data, state.more));
         }
+        state.poll_end(cx)
+    }
+
+    /// The same for a reader without order.
+    pub fn poll_pieces(&self, local: &mut Pieces, cx: &Context<'_>) -> Poll<(Fill, bool)> {
+        debug_assert!(local.is_empty());
+        let mut state = lock(&self.state);
+        if state.stopped.is_some() {
+            return Poll::Ready((Fill::Stopped, false));
+        }
+        if !state.pieces.is_empty() {
+            std::mem::swap(&mut state.pieces, local);
+            return Poll::Ready((Fill::Data, state.more));
+        }
+        state.poll_end(cx)
+    }
+
+    /// The reader wants no order from now on. What was handed over, and what comes in order until the task has heard of
+    /// it, begins at `offset`.
+    pub fn set_unordered(&self, offset: u64) {
+        let mut state = lock(&self.state);
+        (state.unordered, state.unordered_is_news) = (Some(offset), true);
+        state.number_chunks();
+    }
+}
+
+impl RecvState {
+    /// Moves chunks to the pieces.
+    fn number_chunks(&mut self) {
+        let Some(next) = &mut self.unordered else { return };
+        while let Some(chunk) = self.chunks.pop() {
+            let offset = *next;
+            *next += chunk.len() as u64;
+            self.pieces.push_back((offset, chunk));
+        }
+    }
+
+    /// What a reader finds that has read everything.
+    fn poll_end(&mut self, cx: &Context<'_>) -> Poll<(Fill, bool)> {
+        let state = self;
         if let Some(end) = state.end {
             let first = !std::mem::replace(&mut state.end_seen, true);
             state.release_is_news |= first;
@@ -106,6 +160,15 @@ impl RecvHalf {
         Poll::Pending
     }
 
+    /// Drops what was not read; returns how many bytes, and what to free outside of the lock.
+    fn discard(&mut self) -> (u64, (Chunks, Pieces)) {
+        let (chunks, pieces) = (std::mem::take(&mut self.chunks), std::mem::take(&mut self.pieces));
+        let of_pieces = pieces.iter().map(|(_, data)| data.len() as u64).sum::<u64>();
+        (chunks.bytes() + of_pieces, (chunks, pieces))
+    }
+}
+
+impl RecvHalf {
     /// Counts bytes as read; returns how many the task does not know of.
     pub fn count_read(&self, bytes: u64) -> u64 {
         self.unreported.fetch_add(bytes, Ordering::Release) + bytes
@@ -122,8 +185,7 @@ impl RecvHalf {
             state.stopped = Some(code);
             state.stop_is_news = state.end.is_none();
             state.release_is_news = true;
-            let chunks = std::mem::take(&mut state.chunks);
-            (chunks.bytes(), chunks)
+            state.discard()
         };
         Some(dropped)
     }
@@ -133,22 +195,31 @@ impl RecvHalf {
     ///
     /// Returns beside it the bytes that nobody will read.
     pub fn deliver(&self, chunks: &mut Chunks, end: Option<RecvEnd>) -> (bool, u64) {
-        let mut dropped = Chunks::default();
-        let (full, reader) = {
+        self.hand_over(end, |state| {
+            state.chunks.append(chunks);
+            state.number_chunks();
+        })
+    }
+
+    /// The same for pieces in any order.
+    pub fn deliver_pieces(&self, pieces: &mut Pieces, end: Option<RecvEnd>) -> (bool, u64) {
+        self.hand_over(end, |state| state.pieces.append(pieces))
+    }
+
+    fn hand_over(&self, end: Option<RecvEnd>, add: impl FnOnce(&mut RecvState)) -> (bool, u64) {
+        let (full, reader, (dropped, _freed)) = {
             let mut state = lock(&self.state);
             state.end = state.end.or(end);
+            add(&mut state);
             let unwanted = state.stopped.is_some() || matches!(end, Some(RecvEnd::Reset(_)));
-            state.chunks.append(chunks);
-            if unwanted {
-                dropped.append(&mut state.chunks);
-            }
-            state.more = state.chunks.len() >= MAX_CHUNKS;
-            (state.more, state.reader.take())
+            let dropped = if unwanted { state.discard() } else { Default::default() };
+            state.more = state.chunks.len() + state.pieces.len() >= MAX_CHUNKS;
+            (state.more, state.reader.take(), dropped)
         };
         if let Some(reader) = reader {
             reader.wake();
         }
-        (full, dropped.bytes())
+        (full, dropped)
     }
 
     /// For the task: what the application has done.
@@ -157,9 +228,10 @@ impl RecvHalf {
         let mut state = lock(&self.state);
         let stop = if std::mem::take(&mut state.stop_is_news) { state.stopped } else { None };
         let release = std::mem::take(&mut state.release_is_news);
-        let wants_more = state.more && state.chunks.is_empty();
+        let wants_more = state.more && state.chunks.is_empty() && state.pieces.is_empty();
         state.more &= !wants_more;
-        RecvNews { credit, stop, release, wants_more }
+        let unordered = std::mem::take(&mut state.unordered_is_news);
+        RecvNews { credit, stop, release, wants_more, unordered }
     }
 
     /// For the task: only the bytes to credit.
@@ -194,8 +266,6 @@ impl RecvHalf {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::driver::testing::CountingWaker;
 
@@ -231,7 +301,10 @@ mod tests {
         assert_eq!(half.stop(code), None);
         assert_eq!(half.deliver(&mut chunks(&[b"de"]), None), (false, 2), "what was on its way as well");
         half.count_read(3);
-        assert_eq!(half.take(), RecvNews { credit: 3, stop: Some(code), release: true, wants_more: false });
+        assert_eq!(
+            half.take(),
+            RecvNews { credit: 3, stop: Some(code), release: true, ..RecvNews::default() }
+        );
         assert_eq!(half.take(), RecvNews::default());
     }
 

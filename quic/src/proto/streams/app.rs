@@ -77,6 +77,21 @@ impl Streams {
         chunk
     }
 
+    /// As [`Streams::read`], without waiting for gaps to be filled: pieces as they have arrived, each with its offset in
+    /// the stream, and each byte once. The end comes when everything before it was handed out.
+    ///
+    /// From the first call on, the order of the stream is lost: [`Streams::read`] hands out nothing more.
+    pub fn read_unordered(&mut self, id: StreamId) -> Option<(u64, RecvChunk)> {
+        let slot = self.table.find(id)?;
+        let found = self.table.get_mut(slot)?.recv.read_unordered(&mut self.received);
+        match found {
+            Some((_, RecvChunk::Finished)) => self.retire(slot),
+            Some((_, RecvChunk::ResetAt(_))) => self.check_credit(),
+            _ => {}
+        }
+        found
+    }
+
     /// The application has read so many of the bytes handed out, or has thrown them away: the peer gets credit.
     pub fn consumed(&mut self, id: StreamId, bytes: u64) {
         self.received.consume(bytes);

@@ -58,6 +58,25 @@ impl Assembler {
         self.ready.pop()
     }
 
+    /// Takes out all data that waits behind a gap, in pieces, each with its offset.
+    pub(super) fn take_gapped(&mut self) -> impl Iterator<Item = (u64, Bytes)> + use<> {
+        let Pages { first, pages } = std::mem::take(&mut self.early);
+        let received = self.received;
+        (first..).zip(pages).flat_map(move |(number, page)| {
+            let start = number * PAGE as u64;
+            let mut at = usize::try_from(received.saturating_sub(start)).unwrap_or(PAGE);
+            let next = move || {
+                let page = page.as_deref()?;
+                at += page.gap(at);
+                let run = page.run(at);
+                let piece = Bytes::copy_from_slice(page.data.get(at..at + run)?);
+                at += run;
+                (run > 0).then_some((start + (at - run) as u64, piece))
+            };
+            std::iter::from_fn(next)
+        })
+    }
+
     /// Drops all data and gives back memory, all but a little.
     pub(crate) fn discard(&mut self) {
         self.ready.clear();
@@ -227,6 +246,13 @@ impl Page {
             let to = (end - index * 64).min(64);
             *word |= (u64::MAX >> (64 - (to - from))) << from;
         }
+    }
+
+    /// How many bytes are missing from `at` on, before the next that is there.
+    fn gap(&self, at: usize) -> usize {
+        let mut bits = (at..PAGE)
+            .take_while(|bit| self.present.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 0));
+        bits.by_ref().count()
     }
 
     /// How many bytes are there without a gap from `at` on.

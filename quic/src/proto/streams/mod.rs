@@ -11,8 +11,8 @@
 //!
 //! It sets no timer. What is idle costs nothing: a stream is in a list only while it has an event, a control frame or
 //! data; lower-numbered streams that the peer opened implicitly are ranges, not records. All memory that a peer can
-//! claim is bounded by the limits we gave it: stream records by the stream limits, buffered data (see `assembler`) by
-//! the flow control windows.
+//! claim is bounded by the limits we gave it: stream records by the stream limits, buffered data (see `assembler`,
+//! `unordered`) by the flow control windows.
 //!
 //! **A stream's end.** A record goes when both parts are in a terminal state and all its events were polled. Only
 //! then does the peer get credit for another stream, so that an application that accepts slowly slows the peer down.
@@ -41,6 +41,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod transmit;
+mod unordered;
 
 use bytes::Bytes;
 

@@ -52,8 +52,14 @@ impl Streams {
             let end = offset.saturating_add(data.len() as u64);
             self.idle += u32::from(stream.recv.knows(end, data.is_empty(), fin));
         }
-        if stream.recv.on_data(&mut self.received, offset, data, fin, copy)? {
+        let news = stream.recv.on_data(&mut self.received, offset, data, fin, copy)?;
+        // Where the reader was ahead of a gap, what fills it brings credit.
+        let due = stream.recv.is_unordered() && stream.recv.credit_is_due();
+        if news {
             self.tell(slot, event::READABLE);
+        }
+        if due {
+            self.ask(slot, control::MAX_STREAM_DATA);
         }
         self.after_receiving(slot);
         Ok(())
@@ -99,9 +105,10 @@ impl Streams {
             return Ok(());
         };
         let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
+        let known = stream.recv.is_size_known();
         if stream.recv.on_reset_at(&mut self.received, code, final_size, reliable_size)? {
             self.tell(slot, event::READABLE);
-        } else {
+        } else if known {
             self.idle += 1;
         }
         self.after_receiving(slot);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::RecvChunk;
 use super::assembler::Assembler;
 use super::flow::RecvCredit;
+use super::unordered::Unordered;
 use crate::packet::{TransportError, TransportErrorCode};
 use crate::wire::VarInt;
 
@@ -41,12 +42,16 @@ struct Reset {
 pub(super) struct RecvPart {
     state: State,
     assembler: Assembler,
+    /// In the place of the assembler, for a reader that takes pieces in any order.
+    unordered: Option<Box<Unordered>>,
     credit: RecvCredit,
     final_size: Option<u64>,
     /// What the peer's resets said so far.
     reset: Option<Reset>,
     /// Bytes handed out.
     read: u64,
+    /// Bytes that the application is done with.
+    consumed: u64,
     /// The application has seen the end.
     released: bool,
     /// STOP_SENDING waits to be sent.
@@ -68,10 +73,12 @@ impl RecvPart {
         Self {
             state: State::Absent,
             assembler: Assembler::default(),
+            unordered: None,
             credit: RecvCredit::default(),
             final_size: None,
             reset: None,
             read: 0,
+            consumed: 0,
             released: false,
             stop_pending: false,
         }
@@ -85,7 +92,8 @@ impl RecvPart {
 
     pub(super) fn close(&mut self) {
         self.assembler.reset();
-        (self.state, self.final_size, self.reset, self.read) = (State::Absent, None, None, 0);
+        (self.state, self.final_size, self.reset, self.unordered) = (State::Absent, None, None, None);
+        (self.read, self.consumed) = (0, 0);
         (self.released, self.stop_pending) = (false, false);
     }
 
@@ -131,14 +139,27 @@ impl RecvPart {
             Some(Reset { reliable_size, .. }) => up_to(reliable_size, offset, data),
             None => data,
         };
-        Ok(self.assembler.insert(offset, data, copy) || had_all != self.has_all())
+        let news = match &mut self.unordered {
+            None => self.assembler.insert(offset, data, copy),
+            Some(unordered) => {
+                let news = unordered.insert(offset, data, copy);
+                self.credit_consumed();
+                news
+            }
+        };
+        Ok(news || had_all != self.has_all())
     }
 
     /// True if a STREAM frame that ends there tells nothing: its bytes are there, or are not wanted.
     pub(super) fn knows(&self, end: u64, empty: bool, fin: bool) -> bool {
         let wanted = self.state == State::Recv && !empty;
-        let known = if wanted { self.assembler.received() } else { self.credit.received() };
+        let known = if wanted { self.received() } else { self.credit.received() };
         end <= known && !(fin && self.final_size.is_none())
+    }
+
+    /// True if the peer has said where the stream ends.
+    pub(super) fn is_size_known(&self) -> bool {
+        self.final_size.is_some()
     }
 
     /// RESET_STREAM. True if the application has to be told.
@@ -203,12 +224,14 @@ impl RecvPart {
     pub(super) fn read(&mut self, connection: &mut RecvCredit) -> Option<RecvChunk> {
         match self.state {
             State::Recv => {
+                if self.unordered.is_some() {
+                    debug_assert!(false, "the order is lost");
+                    return None;
+                }
                 if let Some(Reset { code, reliable_size, .. }) = self.reset
                     && self.read >= reliable_size
                 {
-                    self.throw_away(connection);
-                    self.state = State::ResetRead;
-                    return Some(RecvChunk::ResetAt(code));
+                    return Some(self.read_reset_at(connection, code));
                 }
                 if let Some(data) = self.assembler.read() {
                     let data = match self.reset {
@@ -218,9 +241,59 @@ impl RecvPart {
                     self.read += data.len() as u64;
                     return Some(RecvChunk::Data(data));
                 }
-                if self.final_size != Some(self.read) {
-                    return None;
-                }
+                self.read_end()
+            }
+            State::ResetRecvd(_) => self.read_end(),
+            _ => None,
+        }
+    }
+
+    /// The same without waiting for gaps to be filled: data with their offset. From the first call on, the order is lost.
+    pub(super) fn read_unordered(&mut self, connection: &mut RecvCredit) -> Option<(u64, RecvChunk)> {
+        if self.state != State::Recv {
+            return self.read_end().map(|end| (self.read, end));
+        }
+        let (assembler, read) = (&mut self.assembler, self.read);
+        let unordered = self.unordered.get_or_insert_with(|| {
+            let mut unordered = Unordered::new(assembler.received());
+            let mut at = read;
+            while let Some(data) = assembler.read() {
+                let offset = at;
+                at += data.len() as u64;
+                unordered.push_ready(offset, data);
+            }
+            for (offset, data) in assembler.take_gapped() {
+                unordered.insert(offset, data, true);
+            }
+            Box::new(unordered)
+        });
+        if let Some((offset, data)) = unordered.read() {
+            self.read += data.len() as u64;
+            return Some((offset, RecvChunk::Data(data)));
+        }
+        let end = match self.reset {
+            Some(Reset { code, .. }) if self.has_all() => Some(self.read_reset_at(connection, code)),
+            Some(_) => None,
+            None => self.read_end(),
+        };
+        end.map(|end| (self.read, end))
+    }
+
+    /// True if the application reads in any order.
+    pub(super) fn is_unordered(&self) -> bool {
+        self.unordered.is_some()
+    }
+
+    fn read_reset_at(&mut self, connection: &mut RecvCredit, code: VarInt) -> RecvChunk {
+        self.throw_away(connection);
+        self.state = State::ResetRead;
+        RecvChunk::ResetAt(code)
+    }
+
+    /// The end, if all before it was handed out.
+    fn read_end(&mut self) -> Option<RecvChunk> {
+        match self.state {
+            State::Recv if self.final_size == Some(self.read) => {
                 self.state = State::DataRead;
                 self.check_consumed();
                 Some(RecvChunk::Finished)
@@ -235,10 +308,21 @@ impl RecvPart {
 
     /// The application is done with bytes that were handed out. The caller credits the connection.
     pub(super) fn consume(&mut self, bytes: u64) {
-        let outstanding = self.read.saturating_sub(self.credit.consumed());
+        let outstanding = self.read.saturating_sub(self.consumed);
         debug_assert!(bytes <= outstanding, "more consumed than was handed out");
-        self.credit.consume(bytes.min(outstanding));
+        self.consumed += bytes.min(outstanding);
+        self.credit_consumed();
         self.check_consumed();
+    }
+
+    /// Lets the peer go on as far as the application is done with data, but no further than a window from the first
+    /// gap: so what has to be remembered about a stream without order is bounded.
+    fn credit_consumed(&mut self) {
+        let upto = match &self.unordered {
+            None => self.consumed,
+            Some(unordered) => self.consumed.min(unordered.received()),
+        };
+        self.credit.consume(upto.saturating_sub(self.credit.consumed()));
     }
 
     /// The application has seen the end of the stream.
@@ -298,10 +382,17 @@ impl RecvPart {
 
     /// True in the RFC's Data Recvd.
     fn has_all(&self) -> bool {
-        let received = self.assembler.received();
         match self.reset {
-            None => self.final_size == Some(received),
-            Some(Reset { reliable_size, .. }) => received >= reliable_size,
+            None => self.final_size == Some(self.received()),
+            Some(Reset { reliable_size, .. }) => self.received() >= reliable_size,
+        }
+    }
+
+    /// All before this offset has been received.
+    fn received(&self) -> u64 {
+        match &self.unordered {
+            None => self.assembler.received(),
+            Some(unordered) => unordered.received(),
         }
     }
 
@@ -319,12 +410,15 @@ impl RecvPart {
     /// Drops what was not handed out, and credits it to the connection.
     fn throw_away(&mut self, connection: &mut RecvCredit) {
         self.assembler.discard();
+        if let Some(unordered) = &mut self.unordered {
+            unordered.discard();
+        }
         connection.consume(self.credit.received() - self.read);
     }
 
     /// An application that consumed every byte of a stream that has any knows it, and saw the end.
     fn check_consumed(&mut self) {
-        let consumed = self.credit.consumed();
+        let consumed = self.consumed;
         self.released |= self.state == State::DataRead && consumed > 0 && self.final_size == Some(consumed);
     }
 }

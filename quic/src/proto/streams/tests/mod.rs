@@ -6,6 +6,7 @@ mod reset_at;
 mod scale;
 mod sending;
 mod transfer;
+mod unordered;
 
 use bytes::Bytes;
 

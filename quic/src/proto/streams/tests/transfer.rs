@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::range_set::RangeSet;
 
 /// What one application knows of a stream's sending part.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ struct Receiving {
     stopped: bool,
     finished: bool,
     reset: bool,
+    /// Which bytes were read, where that goes without order.
+    pieces: RangeSet,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,19 @@ struct End {
     opened: [u64; 2],
     sending: BTreeMap<StreamId, Sending>,
     receiving: BTreeMap<StreamId, Receiving>,
+}
+
+/// Every third stream is read without order.
+fn is_unordered(id: StreamId) -> bool {
+    id.index() % 3 == 1
+}
+
+fn read_next(streams: &mut Streams, id: StreamId, part: &Receiving) -> Option<(u64, RecvChunk)> {
+    if is_unordered(id) {
+        streams.read_unordered(id)
+    } else {
+        streams.read(id).map(|chunk| (part.read, chunk))
+    }
 }
 
 fn content(id: StreamId, side: Side, range: std::ops::Range<u64>) -> Bytes {
@@ -102,7 +118,7 @@ impl End {
         if let Some((id, part)) = nth(open, pick) {
             part.stopped = true;
             self.streams.stop(*id, code(2));
-            assert_eq!(self.streams.read(*id), None);
+            assert_eq!(read_next(&mut self.streams, *id, part), None);
         }
     }
 
@@ -114,22 +130,24 @@ impl End {
 
     fn read_one(streams: &mut Streams, side: Side, id: StreamId, part: &mut Receiving, chunks: usize) {
         for _ in 0..chunks {
-            match streams.read(id) {
-                Some(RecvChunk::Data(data)) => {
+            let Some((offset, chunk)) = read_next(streams, id, part) else { return };
+            match chunk {
+                RecvChunk::Data(data) => {
                     assert!(!part.finished && !part.reset && !data.is_empty());
-                    let end = part.read + data.len() as u64;
-                    assert_eq!(data, content(id, side.peer(), part.read..end), "{id:?} at {}", part.read);
-                    part.read = end;
+                    let range = offset..offset + data.len() as u64;
+                    assert_eq!(data, content(id, side.peer(), range.clone()), "{id:?} at {range:?}");
+                    assert_eq!(part.pieces.overlapping(range.clone()).count(), 0, "{id:?}: {range:?} again");
+                    part.pieces.insert(range);
+                    part.read += data.len() as u64;
                 }
-                Some(RecvChunk::Finished) => {
+                RecvChunk::Finished => {
                     assert!(!part.finished && !part.reset);
                     part.finished = true;
                 }
-                Some(RecvChunk::Reset(_) | RecvChunk::ResetAt(_)) => {
+                RecvChunk::Reset(_) | RecvChunk::ResetAt(_) => {
                     assert!(!part.finished && !part.reset);
                     part.reset = true;
                 }
-                None => return,
             }
         }
     }

@@ -1,0 +1,407 @@
+//! Received data for a reader that takes pieces as they arrive, in any order, each byte once.
+//!
+//! Large pieces are passed on as they are. Small ones are copied into pages with a map of the bytes that are there, and
+//! one of those that were not read; so whatever the peer sends, and in whatever pieces, it costs little more memory than
+//! the flow control window: what lies behind the first gap is within it (see `RecvPart::consume`).
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+
+/// Bytes of stream that one page covers.
+const PAGE: u64 = 4096;
+/// Pieces shorter than this are copied.
+const SMALL: usize = 256;
+/// Words of a page's map.
+const WORDS: usize = PAGE as usize / 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Unordered {
+    /// All before this offset has been received.
+    received: u64,
+    /// Pieces as they came.
+    chunks: VecDeque<(u64, Bytes)>,
+    /// Which page of the stream the first one is.
+    first: u64,
+    /// Those with gaps, and those that were not read.
+    pages: VecDeque<Option<Box<Page>>>,
+    /// There is nothing to read in the pages before this one.
+    read_from: usize,
+    /// Bytes in pages that were not read.
+    unread: usize,
+}
+
+impl Unordered {
+    /// Goes on where an ordered reader has received everything up to here.
+    pub(super) fn new(received: u64) -> Self {
+        Self { received, ..Self::default() }
+    }
+
+    /// Everything before this offset has been received.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Nothing waits to be read.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.unread == 0
+    }
+
+    /// Something that was received in order before, and is not read yet.
+    pub(super) fn push_ready(&mut self, offset: u64, data: Bytes) {
+        self.chunks.push_back((offset, data));
+    }
+
+    /// Takes a piece; true if there is more to read than before. With `copy`, no memory of `data` is kept.
+    pub(super) fn insert(&mut self, mut offset: u64, mut data: Bytes, copy: bool) -> bool {
+        let known = usize::try_from(self.received.saturating_sub(offset)).unwrap_or(usize::MAX);
+        if known >= data.len() {
+            return false;
+        }
+        data.advance(known);
+        offset += known as u64;
+        let end = offset + data.len() as u64;
+        let pass_on = data.len() >= SMALL && !copy;
+        if pass_on && offset == self.received && self.pages.is_empty() {
+            self.received = end;
+            self.chunks.push_back((offset, data));
+            return true;
+        }
+        let mut news = true;
+        if pass_on && !self.overlaps(offset, end) {
+            self.write(offset, end, None);
+            self.chunks.push_back((offset, data));
+        } else {
+            let before = self.unread;
+            self.write(offset, end, Some(&data));
+            news = self.unread > before;
+        }
+        self.advance();
+        news
+    }
+
+    /// A piece that was not read yet: the first one that came, or one that lies before it.
+    pub(super) fn read(&mut self) -> Option<(u64, Bytes)> {
+        let chunk = self.chunks.front().map(|(offset, _)| *offset);
+        if self.unread > 0 {
+            while self.pages.get(self.read_from)?.as_ref().is_none_or(|page| page.unread_count == 0) {
+                self.read_from += 1;
+            }
+            let start = (self.first + self.read_from as u64) * PAGE;
+            let page = self.pages.get_mut(self.read_from)?;
+            let at = page.as_ref()?.first_unread();
+            if chunk.is_none_or(|chunk| start + at as u64 <= chunk) {
+                let data = page.as_mut()?.take(at);
+                self.unread -= data.len();
+                if page.as_ref()?.unread_count == 0 && start + PAGE <= self.received {
+                    *page = None;
+                    self.trim();
+                }
+                return Some((start + at as u64, data));
+            }
+        }
+        self.chunks.pop_front()
+    }
+
+    /// Drops all data.
+    pub(super) fn discard(&mut self) {
+        *self = Self::new(self.received);
+    }
+
+    fn overlaps(&self, offset: u64, end: u64) -> bool {
+        pieces(offset, end).any(|(number, at, len)| {
+            let page = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+            page.and_then(|index| self.pages.get(index)?.as_ref())
+                .is_some_and(|page| words(at, len).any(|(word, mask)| page.present(word) & mask != 0))
+        })
+    }
+
+    /// Marks a range as received; with data, those bytes of it that are new are there to be read.
+    fn write(&mut self, offset: u64, end: u64, mut data: Option<&[u8]>) {
+        if self.pages.is_empty() {
+            (self.first, self.read_from) = (offset.min(self.received) / PAGE, 0);
+        }
+        for (number, at, len) in pieces(offset, end) {
+            // No page before the first is asked for: all of it was received and read.
+            let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
+            if index >= self.pages.len() {
+                self.pages.resize_with(index + 1, || None);
+            }
+            let Some(page) = self.pages.get_mut(index) else { return };
+            let page = page.get_or_insert_default();
+            match data.and_then(|data| data.split_at_checked(len)) {
+                Some((piece, rest)) => {
+                    let new = page.put(at, piece);
+                    self.unread += new;
+                    if new > 0 {
+                        self.read_from = self.read_from.min(index);
+                    }
+                    data = Some(rest);
+                }
+                None => page.mark(at, len),
+            }
+        }
+    }
+
+    /// Moves the end of what was received without a gap.
+    fn advance(&mut self) {
+        while let Some(index) = (self.received / PAGE).checked_sub(self.first)
+            && let Some(place) = usize::try_from(index).ok().and_then(|index| self.pages.get_mut(index))
+            && let Some(page) = place.as_mut()
+        {
+            let at = (self.received % PAGE) as usize;
+            let run = page.run(at) as u64;
+            self.received += run;
+            if run == 0 || !self.received.is_multiple_of(PAGE) {
+                break;
+            }
+            if page.unread_count == 0 {
+                *place = None;
+            }
+        }
+        self.trim();
+    }
+
+    /// Drops pages at the front that are of no use any more.
+    fn trim(&mut self) {
+        while self
+            .pages
+            .front()
+            .is_some_and(|page| page.is_none() && (self.first + 1) * PAGE <= self.received)
+        {
+            self.pages.pop_front();
+            self.first += 1;
+            self.read_from = self.read_from.saturating_sub(1);
+        }
+    }
+
+    #[cfg(test)]
+    fn memory(&self) -> usize {
+        let chunks = self.chunks.iter().map(|(_, data)| data.len()).sum::<usize>();
+        let pages = self.pages.iter().flatten().map(|page| size_of::<Page>() + page.data.capacity());
+        chunks
+            + pages.sum::<usize>()
+            + self.chunks.capacity() * size_of::<(u64, Bytes)>()
+            + self.pages.capacity() * size_of::<usize>()
+    }
+}
+
+/// The parts of a range by page: number, position in it, length.
+fn pieces(mut offset: u64, end: u64) -> impl Iterator<Item = (u64, usize, usize)> {
+    std::iter::from_fn(move || {
+        let (number, at) = (offset / PAGE, offset % PAGE);
+        let len = (PAGE - at).min(end.saturating_sub(offset));
+        offset += len;
+        #[expect(clippy::cast_possible_truncation, reason = "within a page")]
+        (len > 0).then_some((number, at as usize, len as usize))
+    })
+}
+
+/// The words of a map that a range touches, and which of their bits.
+fn words(at: usize, len: usize) -> impl Iterator<Item = (usize, u64)> {
+    let end = at + len;
+    (at / 64..end.div_ceil(64)).map(move |word| {
+        let (from, to) = (at.saturating_sub(word * 64), (end - word * 64).min(64));
+        (word, u64::MAX >> (64 - (to - from)) << from)
+    })
+}
+
+#[derive(Debug)]
+struct Page {
+    /// One bit per byte that is there.
+    present: [u64; WORDS],
+    /// One bit per byte that was not read.
+    unread: [u64; WORDS],
+    unread_count: usize,
+    /// As long as the highest byte to be read demands.
+    data: Vec<u8>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { present: [0; WORDS], unread: [0; WORDS], unread_count: 0, data: Vec::new() }
+    }
+}
+
+impl Page {
+    fn present(&self, word: usize) -> u64 {
+        self.present.get(word).copied().unwrap_or(u64::MAX)
+    }
+
+    /// Adds the bytes that are not there yet; returns how many.
+    fn put(&mut self, at: usize, piece: &[u8]) -> usize {
+        let end = at + piece.len();
+        if self.data.len() < end {
+            self.data.resize(end, 0);
+        }
+        let before = self.unread_count;
+        for (word, mask) in words(at, piece.len()) {
+            let new = mask & !self.present(word);
+            let mut bits = new;
+            while bits != 0 {
+                // A run of ones.
+                let from = bits.trailing_zeros() as usize;
+                let len = (bits >> from).trailing_ones() as usize;
+                let (start, end) = (word * 64 + from, word * 64 + from + len);
+                if let (Some(to), Some(from)) =
+                    (self.data.get_mut(start..end), piece.get(start - at..end - at))
+                {
+                    to.copy_from_slice(from);
+                }
+                bits &= !(u64::MAX >> (64 - len) << from);
+            }
+            if let (Some(present), Some(unread)) = (self.present.get_mut(word), self.unread.get_mut(word)) {
+                (*present, *unread) = (*present | new, *unread | new);
+                self.unread_count += new.count_ones() as usize;
+            }
+        }
+        self.unread_count - before
+    }
+
+    /// Marks bytes as there, and as read.
+    fn mark(&mut self, at: usize, len: usize) {
+        for (word, mask) in words(at, len) {
+            if let Some(present) = self.present.get_mut(word) {
+                *present |= mask;
+            }
+        }
+    }
+
+    fn run(&self, at: usize) -> usize {
+        ones(&self.present, at)
+    }
+
+    /// Where the first byte is that was not read; there is one.
+    fn first_unread(&self) -> usize {
+        let word = self.unread.iter().position(|word| *word != 0).unwrap_or_default();
+        word * 64 + self.unread.get(word).map_or(0, |word| word.trailing_zeros() as usize)
+    }
+
+    /// Takes a run of bytes that were not read.
+    fn take(&mut self, at: usize) -> Bytes {
+        let len = ones(&self.unread, at);
+        for (word, mask) in words(at, len) {
+            if let Some(unread) = self.unread.get_mut(word) {
+                *unread &= !mask;
+            }
+        }
+        self.unread_count -= len;
+        let data = Bytes::copy_from_slice(self.data.get(at..at + len).unwrap_or_default());
+        if self.unread_count == 0 {
+            self.data = Vec::new();
+        }
+        data
+    }
+}
+
+/// How many bits are set without a gap from `at` on.
+fn ones(map: &[u64; WORDS], at: usize) -> usize {
+    let (mut run, mut bit) = (0, at % 64);
+    for word in map.iter().skip(at / 64) {
+        let ones = (word >> bit).trailing_ones() as usize;
+        run += ones.min(64 - bit);
+        if ones < 64 - bit {
+            break;
+        }
+        bit = 0;
+    }
+    run
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn content(range: std::ops::Range<u64>) -> Bytes {
+        range.map(|i| (i ^ (i >> 8)) as u8).collect()
+    }
+
+    fn read_all(buffer: &mut Unordered) -> Vec<(u64, Bytes)> {
+        let all: Vec<_> = std::iter::from_fn(|| buffer.read()).collect();
+        assert!(buffer.is_empty());
+        all
+    }
+
+    #[test]
+    fn large_pieces_are_passed_on_wherever_they_belong() {
+        let mut buffer = Unordered::default();
+        let data = content(0..30_000);
+        for at in [0, 10_000, 20_000, 11_000, 1_000] {
+            assert!(buffer.insert(at, data.slice(at as usize..at as usize + 1_000), false));
+        }
+        let read = read_all(&mut buffer);
+        assert_eq!(read.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 10_000, 20_000, 11_000, 1_000]);
+        for (at, piece) in read {
+            assert_eq!(piece.as_ptr(), data[at as usize..].as_ptr());
+        }
+        assert_eq!(buffer.received(), 2_000);
+        assert!(!buffer.insert(500, data.slice(500..1_500), false));
+    }
+
+    #[test]
+    fn single_bytes_with_gaps_cost_little_more_than_the_window() {
+        const WINDOW: u64 = 1 << 20;
+        let mut buffer = Unordered::default();
+        for at in (1..WINDOW).step_by(2) {
+            assert!(buffer.insert(at, content(at..at + 1), false));
+            assert!(!buffer.insert(at, content(at..at + 1), false));
+        }
+        assert!(buffer.memory() < WINDOW as usize * 3 / 2, "{}", buffer.memory());
+        assert_eq!(read_all(&mut buffer).len(), WINDOW as usize / 2);
+        assert!(buffer.memory() < WINDOW as usize / 3, "{}", buffer.memory());
+        for at in (0..WINDOW).step_by(2) {
+            assert!(buffer.insert(at, content(at..at + 1), false));
+        }
+        assert_eq!(read_all(&mut buffer).len(), WINDOW as usize / 2);
+        assert_eq!(buffer.received(), WINDOW);
+        assert!(buffer.memory() < 16 * 1024, "{}", buffer.memory());
+    }
+
+    #[test]
+    fn nothing_is_left_behind_a_stream_that_goes_on() {
+        let mut buffer = Unordered::default();
+        for at in (0..4_000_000).step_by(1_000) {
+            // Every other packet overtakes the one before, and small ones are among them.
+            for (at, len) in [(at + 500, 500), (at + 100, 400), (at, 100)] {
+                assert!(buffer.insert(at, content(at..at + len), false));
+            }
+            assert_eq!(read_all(&mut buffer).iter().map(|(_, piece)| piece.len()).sum::<usize>(), 1_000);
+            assert!(buffer.memory() < 16 * 1024, "{}", buffer.memory());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_and_overlap_gives_every_byte_once(
+            pieces in prop::collection::vec((0u64..20_000, 1u64..3000, any::<bool>(), any::<bool>()), 1..60),
+        ) {
+            let mut buffer = Unordered::default();
+            let mut present = vec![false; 23_000];
+            let mut read = vec![false; 23_000];
+            let mut check = |buffer: &mut Unordered| {
+                for (at, piece) in read_all(buffer) {
+                    assert_eq!(piece, content(at..at + piece.len() as u64));
+                    for read in &mut read[at as usize..at as usize + piece.len()] {
+                        assert!(!std::mem::replace(read, true), "twice");
+                    }
+                }
+                read.clone()
+            };
+            for (offset, len, copy, read_now) in pieces {
+                let range = offset as usize..(offset + len) as usize;
+                let new = present[range.clone()].iter().any(|there| !there);
+                prop_assert_eq!(buffer.insert(offset, content(offset..offset + len), copy), new);
+                present[range].fill(true);
+                let prefix = present.iter().take_while(|there| **there).count() as u64;
+                prop_assert_eq!(buffer.received(), prefix);
+                if read_now {
+                    prop_assert_eq!(&check(&mut buffer), &present);
+                }
+            }
+            prop_assert_eq!(check(&mut buffer), present);
+        }
+    }
+}
