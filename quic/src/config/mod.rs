@@ -7,6 +7,7 @@
 //! | [`FirstFlight`] | how the first packets of a client look | all connections that an endpoint opens |
 //! | [`EndpointConfig`] | connection IDs, admission, buffers | all connections of a socket |
 
+mod ack_frequency;
 mod connection_id;
 #[cfg(feature = "dev-cert")]
 mod dev_cert;
@@ -19,6 +20,7 @@ mod token_store;
 mod transport;
 mod versions;
 
+pub use ack_frequency::AckFrequency;
 pub use connection_id::{ConnectionIdGenerator, RandomConnectionIds};
 #[cfg(feature = "dev-cert")]
 pub use dev_cert::{DevCertificate, DevCertificateError};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, check};
+use super::{AckFrequency, ConfigError, check};
 use crate::packet::{CongestionControl, DatagramPolicy, MIN_DATAGRAM_SIZE, TxBatch};
 use crate::wire::VarInt;
 
@@ -32,6 +32,8 @@ pub struct TransportConfig {
     pub(crate) initial_rtt: Duration,
     pub(crate) max_ack_delay: Duration,
     pub(crate) ack_delay_exponent: u8,
+    pub(crate) min_ack_delay: Option<Duration>,
+    pub(crate) ack_frequency: AckFrequency,
     pub(crate) initial_mtu: u16,
     pub(crate) mtu_upper_bound: Option<u16>,
     pub(crate) loopback_mtu_upper_bound: u16,
@@ -67,6 +69,11 @@ impl TransportConfig {
     pub(crate) fn announced_datagram_frame_size(&self) -> u64 {
         if self.datagram_receive_buffer_size == 0 { 0 } else { self.max_datagram_frame_size }
     }
+
+    /// What the peer is told: no more than the longest delay.
+    pub(crate) fn told_min_ack_delay(&self) -> Option<Duration> {
+        self.min_ack_delay.map(|min| min.min(self.max_ack_delay))
+    }
 }
 
 impl Default for TransportConfig {
@@ -85,6 +92,8 @@ impl Default for TransportConfig {
             initial_rtt: Duration::from_millis(333),
             max_ack_delay: Duration::from_millis(25),
             ack_delay_exponent: 3,
+            min_ack_delay: Some(Duration::from_millis(1)),
+            ack_frequency: AckFrequency::Adaptive,
             initial_mtu: MIN_DATAGRAM_SIZE as u16,
             mtu_upper_bound: Some(1452),
             loopback_mtu_upper_bound: 65_488,
@@ -196,6 +205,23 @@ impl TransportConfigBuilder {
     /// Unit of the delays in our ACK frames: 2 to this power, microseconds (RFC 9000 §18.2). Default 3, at most 20.
     pub fn ack_delay_exponent(mut self, exponent: u8) -> Self {
         self.0.ack_delay_exponent = exponent;
+        self
+    }
+
+    /// Lets the peer say how often it wants acknowledgments, and names the shortest delay that it may ask for, in
+    /// microseconds (min_ack_delay of draft-ietf-quic-ack-frequency-12 §3). Default 1 ms, what timers can do; `None` takes
+    /// no requests. What is above [`max_ack_delay`](Self::max_ack_delay) counts as that.
+    ///
+    /// A peer can have up to 16 seconds of delay, or an acknowledgment for each packet; it gets no more than one for each
+    /// batch of packets that arrive together.
+    pub fn min_ack_delay(mut self, delay: Option<Duration>) -> Self {
+        self.0.min_ack_delay = delay;
+        self
+    }
+
+    /// What the peer is asked about its acknowledgments, if it takes requests. Default [`AckFrequency::Adaptive`].
+    pub fn ack_frequency(mut self, frequency: AckFrequency) -> Self {
+        self.0.ack_frequency = frequency;
         self
     }
 
@@ -413,6 +439,9 @@ impl TransportConfigBuilder {
         check(!c.initial_rtt.is_zero(), "initial_rtt", "is 0")?;
         check(c.max_ack_delay.as_millis() < 1 << 14, "max_ack_delay", "is 2^14 ms or more")?;
         check(c.ack_delay_exponent <= 20, "ack_delay_exponent", "is above 20")?;
+        if let AckFrequency::Fixed { max_ack_delay: Some(delay), .. } = c.ack_frequency {
+            check(delay.as_millis() < 1 << 14, "ack_frequency", "asks for 2^14 ms or more")?;
+        }
         check(usize::from(c.initial_mtu) >= MIN_DATAGRAM_SIZE, "initial_mtu", "is below 1200")?;
         check(c.initial_mtu <= 65_527, "initial_mtu", "is above 65527")?;
         let bounds = [Some(c.loopback_mtu_upper_bound), c.mtu_upper_bound];

@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// One sentence of an RFC. Its text stays where it is.
+/// Drafts that are built, by the names of their files.
+const DRAFTS: [&str; 2] = ["ack-frequency", "reset-stream-at"];
+
+/// One sentence of an RFC or draft. Its text stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Requirement {
     pub(crate) id: String,
-    pub(crate) rfc: u32,
+    /// The number of an RFC, or the name of a draft.
+    pub(crate) rfc: String,
     pub(crate) section: String,
     /// `MUST`, `SHOULD NOT`, or two of them: `MUST+SHOULD`.
     pub(crate) level: String,
@@ -18,17 +22,23 @@ impl Requirement {
     }
 }
 
-/// Everything in the files `rfcNNNN.tsv` of a folder: in the order of the RFCs, then in the order of the file.
+/// Everything in the files `rfcNNNN.tsv` of a folder, and those of [`DRAFTS`]: in the order of the RFCs, then in the order
+/// of the file.
 pub(crate) fn read(folder: &Path) -> Result<Vec<Requirement>, String> {
     let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut files: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("rfc") && name.ends_with(".tsv")
+            let draft = DRAFTS.iter().any(|draft| name.strip_suffix(".tsv") == Some(draft));
+            draft || (name.starts_with("rfc") && name.ends_with(".tsv"))
         })
         .collect();
-    files.sort();
+    // RFCs first.
+    let is_rfc = |file: &std::path::PathBuf| {
+        file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("rfc"))
+    };
+    files.sort_by_key(|file| (!is_rfc(file), file.clone()));
     let mut all = Vec::new();
     for file in files {
         all.extend(parse(&crate::read(&file)?).map_err(|error| format!("{}: {error}", file.display()))?);
@@ -43,10 +53,9 @@ fn parse(text: &str) -> Result<Vec<Requirement>, String> {
         let [id, rfc, section, level, ..] = columns[..] else {
             return Err(format!("too few columns: {line:?}"));
         };
-        let rfc = rfc.parse().map_err(|_| format!("{rfc:?} is no number of an RFC"))?;
         all.push(Requirement {
             id: id.to_owned(),
-            rfc,
+            rfc: rfc.to_owned(),
             section: section.to_owned(),
             level: level.to_owned(),
         });
@@ -77,7 +86,7 @@ mod tests {
     fn requirements_are_rows() {
         let rows = "id\trfc\tsection\tlevel\tsubject\ttext\nR1-2-3\t1\t2\tMUST+SHOULD\t-\tDo.\n";
         let all = parse(rows).unwrap();
-        assert_eq!((all.len(), &*all[0].id, all[0].rfc, &*all[0].section), (1, "R1-2-3", 1, "2"));
+        assert_eq!((all.len(), &*all[0].id, &*all[0].rfc, &*all[0].section), (1, "R1-2-3", "1", "2"));
         assert!(all[0].is_must());
         assert!(!Requirement { level: "SHOULD NOT".to_owned(), ..all[0].clone() }.is_must());
         assert!(parse("id\nR1\t1\n").is_err());

@@ -43,7 +43,7 @@ impl<'a> Coverage<'a> {
     }
 
     /// Unknown ids, reasons for what is tested, and what is open in the documents that are said to be complete.
-    pub(crate) fn complaints(&self, complete: &[u32]) -> Vec<String> {
+    pub(crate) fn complaints(&self, complete: &[String]) -> Vec<String> {
         let known: BTreeSet<_> = self.requirements.iter().map(|requirement| &requirement.id).collect();
         let mut complaints = Vec::new();
         for (id, tests) in self.tests.iter().filter(|(id, _)| !known.contains(id)) {
@@ -59,7 +59,7 @@ impl<'a> Coverage<'a> {
             }
         }
         for rfc in complete {
-            if !self.rfcs().contains(rfc) {
+            if !self.rfcs().contains(&&**rfc) {
                 complaints.push(format!("no requirements of RFC {rfc}"));
             }
         }
@@ -99,7 +99,8 @@ impl<'a> Coverage<'a> {
             if self.requirements.iter().filter(of_rfc).any(|one| self.tests.contains_key(&one.id)) {
                 let _ = write!(
                     page,
-                    "\n## RFC {rfc}\n\n| id | section | level | shown by |\n|---|---|---|---|\n"
+                    "\n## {}\n\n| id | section | level | shown by |\n|---|---|---|---|\n",
+                    title(rfc)
                 );
                 for one in self.requirements.iter().filter(of_rfc) {
                     let _ = writeln!(
@@ -116,8 +117,11 @@ impl<'a> Coverage<'a> {
         page
     }
 
-    fn rfcs(&self) -> BTreeSet<u32> {
-        self.requirements.iter().map(|requirement| requirement.rfc).collect()
+    /// In the order in which they were read.
+    fn rfcs(&self) -> Vec<&str> {
+        let mut rfcs: Vec<&str> = self.requirements.iter().map(|one| &*one.rfc).collect();
+        rfcs.dedup();
+        rfcs
     }
 
     fn is_open(&self, id: &str) -> bool {
@@ -156,12 +160,25 @@ impl<'a> Coverage<'a> {
     }
 }
 
+fn title(rfc: &str) -> String {
+    if rfc.starts_with(|first: char| first.is_ascii_digit()) {
+        format!("RFC {rfc}")
+    } else {
+        format!("draft-ietf-quic-{rfc}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn requirement(id: &str, rfc: u32, level: &str) -> Requirement {
-        Requirement { id: id.to_owned(), rfc, section: "1".to_owned(), level: level.to_owned() }
+    fn requirement(id: &str, rfc: &str, level: &str) -> Requirement {
+        Requirement {
+            id: id.to_owned(),
+            rfc: rfc.to_owned(),
+            section: "1".to_owned(),
+            level: level.to_owned(),
+        }
     }
 
     fn test(id: &str) -> Test {
@@ -170,15 +187,18 @@ mod tests {
 
     #[test]
     fn only_complete_documents_need_a_test_or_a_reason() {
-        let all =
-            [requirement("A", 1, "MUST"), requirement("B", 1, "SHOULD"), requirement("C", 2, "MUST NOT")];
+        let all = [
+            requirement("A", "1", "MUST"),
+            requirement("B", "1", "SHOULD"),
+            requirement("C", "2", "MUST NOT"),
+        ];
         let open = Coverage::new(&all, Vec::new(), BTreeMap::new());
         assert_eq!(open.complaints(&[]), Vec::<String>::new());
-        assert_eq!(open.complaints(&[1]), ["A: neither test nor reason"]);
-        assert_eq!(open.complaints(&[3]), ["no requirements of RFC 3"]);
+        assert_eq!(open.complaints(&["1".to_owned()]), ["A: neither test nor reason"]);
+        assert_eq!(open.complaints(&["3".to_owned()]), ["no requirements of RFC 3"]);
         let tested =
             Coverage::new(&all, vec![test("A")], BTreeMap::from([("C".to_owned(), "because".to_owned())]));
-        assert_eq!(tested.complaints(&[1, 2]), Vec::<String>::new());
+        assert_eq!(tested.complaints(&["1", "2"].map(str::to_owned)), Vec::<String>::new());
         assert!(tested.page().contains("| A | 1 | MUST | a.rs: `holds` |"), "{}", tested.page());
         assert!(tested.page().contains("| B | 1 | SHOULD | *open* |"));
         assert!(!tested.page().contains("| C | 1 |"), "nothing of that document is tested");
@@ -186,7 +206,7 @@ mod tests {
 
     #[test]
     fn unknown_requirements_and_needless_reasons_are_told() {
-        let all = [requirement("A", 1, "MUST")];
+        let all = [requirement("A", "1", "MUST")];
         let reasons =
             BTreeMap::from([("A".to_owned(), "because".to_owned()), ("Z".to_owned(), "because".to_owned())]);
         let complaints = Coverage::new(&all, vec![test("A"), test("Y")], reasons).complaints(&[]);

@@ -320,6 +320,7 @@ pub(super) fn local_params(config: &TransportConfig, scid: ConnectionId) -> Tran
         initial_max_streams_uni: config.max_concurrent_uni_streams,
         ack_delay_exponent: config.ack_delay_exponent,
         max_ack_delay: config.max_ack_delay,
+        min_ack_delay: config.told_min_ack_delay(),
         active_connection_id_limit: config.active_connection_id_limit,
         initial_source_connection_id: Some(scid),
         max_datagram_frame_size: config.announced_datagram_frame_size(),

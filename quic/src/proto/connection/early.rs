@@ -54,7 +54,9 @@ impl Connection {
         let Some(keys) = self.handshake.session_mut().early_keys() else { return };
         let Some(remembered) = self.handshake.session().remembered() else { return };
         // What does not decode now was fine when it came; without it, nothing is sent.
-        let Ok(params) = TransportParameters::decode(Side::Server, &remembered.params) else { return };
+        let Ok(mut params) = TransportParameters::decode(Side::Server, &remembered.params) else { return };
+        // That is not to be remembered (draft-ietf-quic-ack-frequency-12 §3).
+        params.min_ack_delay = None;
         self.streams.set_peer_limits(PeerLimits::from(&params));
         self.paths.active.limit_mtu(params.max_udp_payload_size);
         self.keys.early_local = Some(keys);

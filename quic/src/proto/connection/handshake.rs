@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use super::early::Early;
 use super::first_flight::Plan;
 use super::negotiation::Negotiation;
 use super::{Connection, CryptoRecv, CryptoSend};
-use crate::config::FirstFlight;
+use crate::config::{AckFrequency, FirstFlight};
 use crate::crypto::tls::{HandshakeData, KeyChange, Session};
 use crate::crypto::{ClientHello, MAX_CLIENT_HELLO_LEN};
 use crate::packet::{ConnectionId, Level, Rng, Side, SpaceId, TransportError, TransportErrorCode as Code};
@@ -160,11 +160,6 @@ impl Handshake {
     /// ALPN, server name and cipher suite, once known.
     pub fn data(&self) -> Option<HandshakeData> {
         self.session.handshake_data()
-    }
-
-    /// How long the peer may hold back acknowledgments of application data.
-    pub fn peer_max_ack_delay(&self) -> Duration {
-        self.peer_params.as_ref().map_or(Duration::from_millis(25), |params| params.max_ack_delay)
     }
 
     /// The peer takes packets whose QUIC bit is 0, and we know it from this connection.
@@ -351,6 +346,7 @@ impl Connection {
             self.remote_cids.on_new(1, 0, id, token)?;
         }
         self.paths.active.limit_mtu(params.max_udp_payload_size);
+        self.recovery.ack_requests.set_max_ack_delay(params.max_ack_delay);
         self.handshake.peer_params = Some(params);
         Ok(())
     }
@@ -361,8 +357,12 @@ impl Connection {
             return Err(TransportError::new(Code::crypto(109), reason));
         };
         let limit = params.active_connection_id_limit;
+        self.recovery.ack_requests.enable(params.min_ack_delay);
         self.streams.set_peer_limits(PeerLimits::from(params));
         self.handshake.complete = true;
+        if let AckFrequency::Fixed { .. } = self.config.ack_frequency {
+            self.review_ack_frequency(now);
+        }
         self.forget_remembered();
         self.local_cids.set_peer_limit(limit, &mut self.rng, &mut self.outbox.routes);
         self.outbox.events.push_back(Event::Connected);

@@ -161,6 +161,6 @@ impl Connection {
 
     /// The probe timeout of application data, without backoff.
     pub(in crate::proto) fn pto(&self) -> Duration {
-        self.paths.active.cc.rtt.pto() + self.handshake.peer_max_ack_delay()
+        self.paths.active.cc.rtt.pto() + self.recovery.ack_requests.max_ack_delay()
     }
 }

@@ -68,7 +68,7 @@ impl Connection {
             has_handshake_keys: self.keys.handshake.is_some(),
             peer_completed_address_validation: self.side == Side::Server || self.handshake.peer_validated_us,
             amplification_limited: self.is_amplification_limited(),
-            max_ack_delay: self.handshake.peer_max_ack_delay(),
+            max_ack_delay: self.recovery.ack_requests.max_ack_delay(),
         }
     }
 

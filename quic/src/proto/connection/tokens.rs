@@ -23,6 +23,7 @@ impl Connection {
             }
             Token::RetireConnectionId(sequence) => self.remote_cids.on_retire_acked(sequence),
             Token::Datagram(track) => self.datagrams.on_fate(track, DatagramFate::Acknowledged),
+            Token::AckFrequency(sequence) => self.recovery.ack_requests.on_acked(sequence),
             Token::Ping | Token::HandshakeDone | Token::ForNextConnection | Token::NewConnectionId(_) => {}
             _ => self.streams.on_acked(token),
         }
@@ -40,6 +41,7 @@ impl Connection {
             Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
             Token::RetireConnectionId(sequence) => self.remote_cids.on_retire_lost(sequence),
             Token::Datagram(track) => self.datagrams.on_fate(track, DatagramFate::Lost),
+            Token::AckFrequency(sequence) => self.recovery.ack_requests.on_lost(sequence),
             _ => self.streams.on_lost(token),
         }
     }

@@ -50,7 +50,7 @@ impl Connection {
 
     /// Begins to validate a path, unless that is under way.
     pub(super) fn validate(&mut self, now: Instant, slot: Slot) {
-        let max_ack_delay = self.handshake.peer_max_ack_delay();
+        let max_ack_delay = self.recovery.ack_requests.max_ack_delay();
         let unknown = RttEstimator::new(self.config.initial_rtt).pto() + max_ack_delay;
         let patience = PATIENCE_PTOS * self.pto().max(unknown);
         let path = self.paths.get_mut(slot);

@@ -143,6 +143,8 @@ impl Connection {
                 Ok(())
             }
             Frame::Datagram(f) => self.datagrams.on_frame(f),
+            Frame::ImmediateAck => self.on_immediate_ack(),
+            Frame::AckFrequency(f) => self.on_ack_frequency(&f),
         }
     }
 }

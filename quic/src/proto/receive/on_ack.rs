@@ -1,12 +1,14 @@
-//! ACK: what arrived, what was lost, and what follows from it (RFC 9000 §13.2, RFC 9002).
+//! ACK: what arrived, what was lost, and what follows from it (RFC 9000 §13.2, RFC 9002). And what the peer wants to hear
+//! from us: ACK_FREQUENCY and IMMEDIATE_ACK (draft-ietf-quic-ack-frequency-12).
 
 use std::time::{Duration, Instant};
 
 use super::PacketInfo;
-use crate::packet::{Level, SpaceId, TransportError};
+use crate::packet::{Level, SpaceId, TransportError, TransportErrorCode as Code};
 use crate::proto::connection::Connection;
 use crate::proto::recovery::AckInfo;
-use crate::wire::frame::Ack;
+use crate::proto::space::AckPolicy;
+use crate::wire::frame::{Ack, AckFrequency};
 
 impl Connection {
     pub(super) fn on_ack(
@@ -37,10 +39,50 @@ impl Connection {
         self.floods.idle += u32::from(!self.fates.news);
         if space == SpaceId::Data {
             self.settle_keys(now);
+            self.review_ack_frequency(now);
         }
         self.pending.set_probes(space, 0);
         self.run_fates(space);
         self.learn_sizes(now);
         Ok(())
+    }
+
+    /// What this end wants to hear from the peer may have changed.
+    pub(in crate::proto) fn review_ack_frequency(&mut self, now: Instant) {
+        self.recovery.ack_requests.review(now, self.config.ack_frequency, &self.paths.active.cc);
+    }
+
+    pub(super) fn on_immediate_ack(&mut self) -> Result<(), TransportError> {
+        self.min_ack_delay()?;
+        self.space(SpaceId::Data).received.ack_at_once();
+        Ok(())
+    }
+
+    pub(super) fn on_ack_frequency(&mut self, frame: &AckFrequency) -> Result<(), TransportError> {
+        let shortest = self.min_ack_delay()?;
+        if !self.space(SpaceId::Data).received.is_news(frame.sequence) {
+            return Ok(());
+        }
+        let max_ack_delay = Duration::from_micros(frame.max_ack_delay);
+        if max_ack_delay < shortest || max_ack_delay >= Duration::from_millis(1 << 14) {
+            return Err(TransportError::new(Code::PROTOCOL_VIOLATION, "a delay that is out of bounds"));
+        }
+        let policy = AckPolicy {
+            eliciting_threshold: frame.eliciting_threshold,
+            max_ack_delay,
+            reordering_threshold: frame.reordering_threshold,
+        };
+        self.space(SpaceId::Data).received.set_policy(frame.sequence, policy);
+        Ok(())
+    }
+
+    /// The shortest delay that the peer may ask for.
+    ///
+    /// # Errors
+    /// Where we did not tell it, these frames do not exist.
+    fn min_ack_delay(&self) -> Result<Duration, TransportError> {
+        self.config
+            .told_min_ack_delay()
+            .ok_or_else(|| TransportError::new(Code::FRAME_ENCODING_ERROR, "unknown frame type"))
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::reordering::Late;
-use super::{PathCc, PathId, PtoContext};
+use super::{AckRequests, PathCc, PathId, PtoContext};
 use crate::packet::{
     Acked, CongestionEvent, EcnCounts, LostPacket, PacketNumber, SpaceId, TransportError, TransportErrorCode,
 };
@@ -76,6 +76,8 @@ pub struct Recovery {
     pub(super) pto_count: u32,
     /// When the timer was last set anew: a client that has nothing in flight probes from then on.
     pub(super) timer_base: Option<Instant>,
+    /// What the peer was asked about its acknowledgments.
+    pub ack_requests: AckRequests,
     /// Counters.
     pub stats: RecoveryStats,
 }
@@ -248,6 +250,7 @@ impl Recovery {
     pub fn on_path_change(&mut self, now: Instant) {
         self.pto_count = 0;
         self.timer_base = Some(now);
+        self.ack_requests.on_path_change();
     }
 
     fn on_congestion_event(&mut self, event: CongestionEvent, packets: u32, path: &mut PathCc) {

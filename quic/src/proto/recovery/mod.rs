@@ -15,6 +15,7 @@
 //! What belongs to a path (round-trip time, congestion window, pacer, ECN) is in [`PathCc`]; what belongs to a packet
 //! number space is in [`Space`](super::space::Space).
 
+mod ack_requests;
 mod ecn;
 mod loss;
 mod path_cc;
@@ -25,6 +26,7 @@ mod rtt;
 #[cfg(test)]
 mod tests;
 
+pub use ack_requests::AckRequests;
 pub use ecn::{EcnReports, EcnValidation};
 pub use loss::{AckInfo, Fates, Recovery};
 pub use path_cc::{Allowance, PathCc, PathId, RoundEnd};

@@ -100,6 +100,12 @@ impl PathCc {
         self.congestion.window()
     }
 
+    /// The congestion window, full datagrams.
+    #[must_use]
+    pub fn window_packets(&self) -> u64 {
+        self.window() / u64::from(self.max_datagram_size.max(1))
+    }
+
     /// How much the congestion window leaves, bytes.
     #[must_use]
     pub fn room(&self) -> u64 {

@@ -9,7 +9,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-pub use received::Received;
+pub use received::{AckPolicy, Received};
 pub use sent::{LossBounds, SentPacket, SentPackets};
 pub use token::{Token, Tokens};
 

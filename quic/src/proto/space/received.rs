@@ -7,11 +7,39 @@ use smallvec::SmallVec;
 
 use crate::packet::{Ecn, EcnCounts, PacketNumber, SpaceId};
 
-/// Ranges that are remembered; beyond that the oldest are, and packets that old are refused.
+/// Ranges that are remembered; beyond that the oldest are forgotten, and packets that old are refused.
 const MAX_RANGES: usize = 64;
 
-/// An ACK frame goes out after so many ack-eliciting packets (RFC 9000 §13.2.2).
-const ELICITING_THRESHOLD: u32 = 2;
+/// With more ranges than this no gap waits to be reported, lest ranges be forgotten before they are.
+const MANY_RANGES: usize = MAX_RANGES / 2;
+
+/// Timers fire so much late; a short delay is cut by half at most (RFC 9000 §18.2).
+const TIMER_LATENESS: Duration = Duration::from_millis(1);
+
+/// When acknowledgments of application data are sent: as RFC 9000 §13.2 has it, until the peer asks for something else
+/// (draft-ietf-quic-ack-frequency-12 §4).
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub struct AckPolicy {
+    /// After more ack-eliciting packets than this.
+    pub eliciting_threshold: u64,
+    /// At the latest so long after the first ack-eliciting packet.
+    pub max_ack_delay: Duration,
+    /// At once when a packet is missing and another one arrives whose number is larger by so much; 0 for never.
+    pub reordering_threshold: u64,
+}
+
+impl AckPolicy {
+    /// What holds for a peer that asks for nothing.
+    #[must_use]
+    pub fn new(max_ack_delay: Duration) -> Self {
+        Self { eliciting_threshold: 1, max_ack_delay, reordering_threshold: 1 }
+    }
+
+    /// For how long the timer is set.
+    fn wait(&self) -> Duration {
+        self.max_ack_delay - TIMER_LATENESS.min(self.max_ack_delay / 2)
+    }
+}
 
 /// The received packets of one packet number space.
 ///
@@ -28,10 +56,16 @@ pub struct Received {
     largest_time: Option<Instant>,
     largest_eliciting: Option<PacketNumber>,
     ecn: EcnCounts,
-    /// How long an acknowledgment may wait; none in the spaces of the handshake.
-    max_ack_delay: Duration,
+    /// In the spaces of the handshake nothing waits.
+    policy: AckPolicy,
+    /// The number of the frame that asked for it.
+    policy_sequence: Option<u64>,
+    /// The largest number in an ACK frame that was sent.
+    largest_reported: Option<PacketNumber>,
+    /// The newest packet was marked CE.
+    last_ce: bool,
     /// Ack-eliciting packets since the last ACK frame was sent.
-    unreported: u32,
+    unreported: u64,
     /// An ACK frame should go out without delay.
     immediate: bool,
     deadline: Option<Instant>,
@@ -48,7 +82,10 @@ impl Received {
             largest_time: None,
             largest_eliciting: None,
             ecn: EcnCounts::default(),
-            max_ack_delay: if space == SpaceId::Data { max_ack_delay } else { Duration::ZERO },
+            policy: AckPolicy::new(if space == SpaceId::Data { max_ack_delay } else { Duration::ZERO }),
+            policy_sequence: None,
+            largest_reported: None,
+            last_ce: false,
             unreported: 0,
             immediate: false,
             deadline: None,
@@ -86,8 +123,12 @@ impl Received {
         }
         let run_start = self.insert(pn);
         self.report_from = self.report_from.min(pn);
+        let ce = ecn == Some(Ecn::Ce);
+        let after_ce = std::mem::replace(&mut self.last_ce, ce);
         if ack_eliciting {
-            self.on_ack_eliciting(received, pn, run_start, ecn);
+            // Who wants few acknowledgments hears of the first mark in a row only.
+            let marked = ce && !(after_ce && self.policy.eliciting_threshold > 1);
+            self.on_ack_eliciting(received, pn, run_start, marked);
         }
     }
 
@@ -96,18 +137,52 @@ impl Received {
         received: Instant,
         pn: PacketNumber,
         run_start: PacketNumber,
-        ecn: Option<Ecn>,
+        marked: bool,
     ) {
         self.unreported += 1;
-        // RFC 9000 §13.2.1: out of order, or packets are missing just before it.
-        let expected =
-            self.largest_eliciting.map_or(run_start == 0, |largest| pn > largest && run_start <= largest);
-        self.largest_eliciting = self.largest_eliciting.max(Some(pn));
-        self.immediate |= !expected
-            || ecn == Some(Ecn::Ce)
-            || self.max_ack_delay.is_zero()
-            || self.unreported >= ELICITING_THRESHOLD;
-        self.deadline.get_or_insert(received + self.max_ack_delay);
+        let before = self.largest_eliciting;
+        self.largest_eliciting = before.max(Some(pn));
+        self.immediate |= marked
+            || self.unreported > self.policy.eliciting_threshold
+            || self.policy.max_ack_delay.is_zero()
+            || self.is_reordered(pn, run_start, before)
+            || (run_start == pn && self.ranges.len() > MANY_RANGES);
+        self.deadline.get_or_insert_with(|| received + self.policy.wait());
+    }
+
+    /// Whether a packet is so far out of order, or shows so large a gap, that the peer wants to know at once. `before`:
+    /// the largest ack-eliciting packet until it came.
+    fn is_reordered(&self, pn: PacketNumber, run_start: PacketNumber, before: Option<PacketNumber>) -> bool {
+        match self.policy.reordering_threshold {
+            0 => false,
+            // RFC 9000 §13.2.1: out of order, or packets are missing just before it.
+            1 => !before.map_or(run_start == 0, |largest| pn > largest && run_start <= largest),
+            threshold => {
+                // What the peer can know to be lost, from the ACK frames so far.
+                let given_up = self.largest_reported.and_then(|largest| largest.checked_sub(threshold));
+                let largest = before.map_or(pn, |before| before.max(pn));
+                given_up.is_some_and(|given_up| pn <= given_up)
+                    || self
+                        .first_missing(given_up.map_or(0, |given_up| given_up + 1))
+                        .is_some_and(|missing| largest.saturating_sub(missing) >= threshold)
+            }
+        }
+    }
+
+    /// The first number from here on that is missing below the largest.
+    fn first_missing(&self, from: PacketNumber) -> Option<PacketNumber> {
+        let mut first = None;
+        for (index, range) in self.ranges.iter().enumerate().rev() {
+            if *range.start() <= from {
+                break;
+            }
+            let below = index.checked_sub(1).and_then(|below| self.ranges.get(below));
+            let gap = below.map_or(self.floor, |below| *below.end() + 1).max(from);
+            if gap < *range.start() {
+                first = Some(gap);
+            }
+        }
+        first
     }
 
     /// Adds a number and returns the first of the range it is now in.
@@ -154,6 +229,28 @@ impl Received {
         }
     }
 
+    /// Whether an ACK_FREQUENCY frame with this number is newer than all before (§4).
+    #[must_use]
+    pub fn is_news(&self, sequence: u64) -> bool {
+        self.policy_sequence.is_none_or(|newest| sequence > newest)
+    }
+
+    /// The peer asks for another policy, in a frame with this number.
+    pub fn set_policy(&mut self, sequence: u64, policy: AckPolicy) {
+        let before = std::mem::replace(&mut self.policy, policy);
+        self.policy_sequence = Some(sequence);
+        // What waits already goes by the new policy, too.
+        self.immediate |= self.unreported > policy.eliciting_threshold;
+        if let Some(deadline) = &mut self.deadline {
+            *deadline = *deadline - before.wait() + policy.wait();
+        }
+    }
+
+    /// The peer wants to hear at once of what it sent (IMMEDIATE_ACK, §5).
+    pub fn ack_at_once(&mut self) {
+        self.immediate = true;
+    }
+
     /// Whether an ACK frame should be sent now, in a packet of its own if need be.
     #[must_use]
     pub fn must_ack(&self, now: Instant) -> bool {
@@ -192,8 +289,9 @@ impl Received {
         (self.ecn != EcnCounts::default()).then_some(self.ecn)
     }
 
-    /// An ACK frame with the current ranges was put into a packet.
-    pub fn on_ack_sent(&mut self) {
+    /// An ACK frame with the current ranges, up to `largest`, was put into a packet.
+    pub fn on_ack_sent(&mut self, largest: PacketNumber) {
+        self.largest_reported = self.largest_reported.max(Some(largest));
         self.unreported = 0;
         self.immediate = false;
         self.deadline = None;

@@ -71,6 +71,8 @@ pub enum Token {
     RetireConnectionId(u64),
     /// DATAGRAM whose fate is to be told, under this number; others leave no token.
     Datagram(u64),
+    /// ACK_FREQUENCY with this sequence number.
+    AckFrequency(u64),
 }
 
 /// The tokens of the packet under construction; the memory is used again for the next one.

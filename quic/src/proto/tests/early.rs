@@ -282,7 +282,7 @@ fn early_data_goes_by_what_is_remembered_and_the_rest_by_what_is_new() {
     let mut pair = early(Setup::default(), &tls, 50_000);
     pair.run_for(15 * MS);
     assert_eq!(pair.server().received[0].1.len(), 2_000);
-    assert_eq!(pair.client.connection.handshake.peer_max_ack_delay(), Duration::from_millis(25));
+    assert_eq!(pair.client.connection.recovery.ack_requests.max_ack_delay(), Duration::from_millis(25));
     assert_eq!(pair.client.connection.handshake.peer_ack_delay_exponent(SpaceId::Data), 3);
     pair.run_for(300 * MS);
     assert_arrived(&mut pair, 50_000);

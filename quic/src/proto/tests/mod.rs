@@ -1,5 +1,6 @@
 //! Two connections face to face, and over the virtual network; then one of them turns hostile.
 
+mod ack_frequency;
 mod acknowledgments;
 mod closing;
 mod datagrams;

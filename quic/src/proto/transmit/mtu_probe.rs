@@ -1,4 +1,4 @@
-//! Probes for larger datagrams: PING and PADDING, one datagram to a batch (RFC 9000 §14.4).
+//! Probes for larger datagrams: PING or IMMEDIATE_ACK, and PADDING, one datagram to a batch (RFC 9000 §14.4).
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use super::batch::Round;
 use crate::packet::{SpaceId, TxBatch};
 use crate::proto::connection::Connection;
 use crate::proto::space::Token;
-use crate::wire::frame::Ping;
+use crate::wire::frame::{ImmediateAck, Ping};
 
 impl Connection {
     /// The size of the probe that is wanted now, if one may be sent as soon as the congestion window has room for it.
@@ -23,8 +23,12 @@ impl Connection {
         let Some(room) = batch.room(round.meta, size.into()) else { return false };
         let buf = batch.begin(round.meta);
         let (space, pn) = (SpaceId::Data, self.space(SpaceId::Data).sent.next());
-        let packet = self.write_packet_with(round, buf, room, space, |_, writer| {
-            writer.frame(&Ping, Some(Token::Ping));
+        let packet = self.write_packet_with(round, buf, room, space, |connection, writer| {
+            if connection.recovery.ack_requests.are_taken() {
+                writer.frame(&ImmediateAck, None);
+            } else {
+                writer.frame(&Ping, Some(Token::Ping));
+            }
         });
         let Some(mut packet) = packet else {
             batch.abandon();

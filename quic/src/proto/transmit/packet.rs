@@ -175,7 +175,7 @@ impl Connection {
             _ => {}
         }
         if let Some(largest) = content.largest_acked {
-            self.space(space).received.on_ack_sent();
+            self.space(space).received.on_ack_sent(largest);
             if space == SpaceId::Data
                 && let Some(keys) = &mut self.keys.one_rtt
             {

@@ -114,6 +114,7 @@ impl Connection {
             || self.pending.handshake_done
             || self.pending.new_tokens.is_due()
             || self.pending.ping
+            || self.recovery.ack_requests.is_due()
             || !self.paths.active.responses.is_empty()
             || self.remote_cids.next_to_retire().is_some()
             || (self.handshake.is_complete() && self.local_cids.wants_to_announce())

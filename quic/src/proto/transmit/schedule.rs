@@ -6,7 +6,9 @@ use super::write::FrameWriter;
 use crate::packet::SpaceId;
 use crate::proto::connection::Connection;
 use crate::proto::space::Token;
-use crate::wire::frame::{HandshakeDone, NewConnectionId, PathResponse, Ping, RetireConnectionId};
+use crate::wire::frame::{
+    HandshakeDone, ImmediateAck, NewConnectionId, PathResponse, Ping, RetireConnectionId,
+};
 
 /// An ACK frame takes about so many bytes, unless much was lost.
 const ROOM_FOR_ACK: usize = 48;
@@ -46,6 +48,10 @@ impl Connection {
         }
         self.write_crypto(writer, space);
         if space == SpaceId::Data {
+            if self.pending.probes(space) > 0 && self.recovery.ack_requests.are_taken() {
+                // So that the answer to a probe does not wait.
+                writer.frame(&ImmediateAck, None);
+            }
             self.write_data_frames(now, writer);
         }
         if self.pending.probes(space) > 0 && !writer.content().ack_eliciting && space != SpaceId::Data {
@@ -56,6 +62,8 @@ impl Connection {
         let ping = self.pending.probes(space) > 0 || (space == SpaceId::Data && self.pending.ping);
         if ping && !writer.content().ack_eliciting {
             writer.frame(&Ping, Some(Token::Ping));
+            // One does: more say no more (RFC 9002 §6.2.4).
+            self.pending.set_probes(space, self.pending.probes(space).min(1));
         }
         if space == SpaceId::Data {
             self.pending.ping &= !writer.content().ack_eliciting;
@@ -85,6 +93,15 @@ impl Connection {
         }
     }
 
+    fn write_ack_frequency(&mut self, writer: &mut FrameWriter<'_>) {
+        let requests = &mut self.recovery.ack_requests;
+        if let Some(frame) = requests.next_frame()
+            && writer.frame(&frame, Some(Token::AckFrequency(frame.sequence)))
+        {
+            requests.on_sent();
+        }
+    }
+
     fn write_data_frames(&mut self, now: Instant, writer: &mut FrameWriter<'_>) {
         if self.pending.handshake_done && writer.frame(&HandshakeDone, Some(Token::HandshakeDone)) {
             self.pending.handshake_done = false;
@@ -111,6 +128,9 @@ impl Connection {
                 }
                 self.local_cids.announced();
             }
+        }
+        if self.recovery.ack_requests.is_due() {
+            self.write_ack_frequency(writer);
         }
         self.streams.write_control(writer);
         if self.pending.new_tokens.is_due() {

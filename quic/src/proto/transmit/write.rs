@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::packet::{PacketNumber, StreamId};
 use crate::proto::space::{Token, Tokens};
+use crate::wire::draft;
 use crate::wire::frame::{
     CryptoHeader, DatagramHeader, EcnCounts, EncodeFrame, Padding, StreamHeader, encode_ack,
 };
@@ -11,8 +12,8 @@ use crate::wire::frame::{
 /// A stream's data is not split to fill fewer bytes than these.
 const MIN_SPLIT: usize = 16;
 
-/// Frame types that have a counter of their own: 0x00 to 0x1e, then DATAGRAM, then all others.
-const COUNTERS: usize = 0x21;
+/// Frame types that have a counter of their own: 0x00 to 0x1f, then DATAGRAM and ACK_FREQUENCY, then all others.
+const COUNTERS: usize = 0x23;
 
 /// What a packet under construction carries, for its record as a sent packet.
 #[derive(Debug, Default)]
@@ -61,8 +62,9 @@ impl FrameCounts {
         match frame_type {
             0x02 | 0x03 => 0x02,
             0x08..=0x0f => 0x08,
-            0x30 | 0x31 => COUNTERS - 2,
-            0x00..=0x1e => usize::try_from(frame_type).unwrap_or(COUNTERS - 1),
+            0x30 | 0x31 => COUNTERS - 3,
+            draft::ACK_FREQUENCY => COUNTERS - 2,
+            0x00..=0x1f => usize::try_from(frame_type).unwrap_or(COUNTERS - 1),
             _ => COUNTERS - 1,
         }
     }

@@ -1,4 +1,4 @@
-//! Frames (RFC 9000 §19, RFC 9221).
+//! Frames (RFC 9000 §19, RFC 9221, draft-ietf-quic-ack-frequency-12).
 //!
 //! I Initial, H Handshake, 0 0-RTT, 1 1-RTT (§12.4). N not ack-eliciting, C not congestion controlled, P probing.
 //!
@@ -25,9 +25,12 @@
 //! | 0x1c-0x1d | CONNECTION_CLOSE (transport IH01, application 01) | | N | `close` |
 //! | 0x1e | HANDSHAKE_DONE | 1, from servers | | `signal` |
 //! | 0x24 | RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset-10) | 01 | | `reset_stream_at` |
+//! | 0x1f | IMMEDIATE_ACK | 1 | | `ack_frequency` |
 //! | 0x30-0x31 | DATAGRAM (0x31: with length) | 01 | | `datagram` |
+//! | 0xaf | ACK_FREQUENCY | 1 | | `ack_frequency` |
 
 mod ack;
+mod ack_frequency;
 mod close;
 mod connection_id;
 mod crypto;
@@ -40,6 +43,7 @@ mod signal;
 mod stream;
 
 pub use ack::{Ack, encode_ack};
+pub use ack_frequency::{AckFrequency, ImmediateAck};
 pub use close::{CloseError, ConnectionClose};
 pub use connection_id::{NewConnectionId, RetireConnectionId};
 pub use crypto::{Crypto, CryptoHeader, NewToken};
@@ -80,6 +84,8 @@ macro_rules! frames {
             Ping,
             /// HANDSHAKE_DONE.
             HandshakeDone,
+            /// IMMEDIATE_ACK.
+            ImmediateAck,
             $($(#[$doc])* $name($name),)*
         }
 
@@ -95,6 +101,7 @@ macro_rules! frames {
                     Self::Padding(run) => Padding(*run).frame_type(),
                     Self::Ping => Ping.frame_type(),
                     Self::HandshakeDone => HandshakeDone.frame_type(),
+                    Self::ImmediateAck => ImmediateAck.frame_type(),
                     $(Self::$name(frame) => frame.frame_type(),)*
                 }
             }
@@ -104,6 +111,7 @@ macro_rules! frames {
                     Self::Padding(run) => Padding(*run).size(),
                     Self::Ping => Ping.size(),
                     Self::HandshakeDone => HandshakeDone.size(),
+                    Self::ImmediateAck => ImmediateAck.size(),
                     $(Self::$name(frame) => frame.size(),)*
                 }
             }
@@ -113,6 +121,7 @@ macro_rules! frames {
                     Self::Padding(run) => Padding(*run).encode(out),
                     Self::Ping => Ping.encode(out),
                     Self::HandshakeDone => HandshakeDone.encode(out),
+                    Self::ImmediateAck => ImmediateAck.encode(out),
                     $(Self::$name(frame) => frame.encode(out),)*
                 }
             }
@@ -159,6 +168,8 @@ frames! {
     Datagram,
     /// RESET_STREAM_AT.
     ResetStreamAt,
+    /// ACK_FREQUENCY.
+    AckFrequency,
 }
 
 impl Frame {
@@ -185,9 +196,12 @@ impl Frame {
             Self::Padding(_) | Self::Ping => true,
             Self::ConnectionClose(close) if !close.is_application() => true,
             Self::Ack(_) | Self::Crypto(_) => level != Level::ZeroRtt,
-            Self::NewToken(_) | Self::PathResponse(_) | Self::RetireConnectionId(_) | Self::HandshakeDone => {
-                level == Level::OneRtt
-            }
+            Self::NewToken(_)
+            | Self::PathResponse(_)
+            | Self::RetireConnectionId(_)
+            | Self::HandshakeDone
+            | Self::ImmediateAck
+            | Self::AckFrequency(_) => level == Level::OneRtt,
             _ => matches!(level, Level::ZeroRtt | Level::OneRtt),
         }
     }
@@ -230,6 +244,7 @@ impl Frame {
             0x1c | 0x1d => ConnectionClose::parse(first, input).map(Self::ConnectionClose),
             0x1e => Ok(Self::HandshakeDone),
             draft::RESET_STREAM_AT => ResetStreamAt::parse(input).map(Self::ResetStreamAt),
+            0x1f => Ok(Self::ImmediateAck),
             0x30 | 0x31 => Datagram::parse(first, input).map(Self::Datagram),
             _ => return None,
         })
@@ -259,9 +274,8 @@ impl Frames {
     #[inline]
     pub fn next(&mut self) -> Result<Option<Frame>, TransportError> {
         let Some(&first) = self.rest.first() else { return Ok(None) };
-        // All types we know take one byte.
         if first >= 0x40 {
-            return Err(self.long_type());
+            return self.long_type();
         }
         self.rest.advance(1);
         match Frame::parse(first, &mut self.rest) {
@@ -277,18 +291,27 @@ impl Frames {
         TransportError::new(TransportErrorCode::FRAME_ENCODING_ERROR, reason).in_frame(frame_type)
     }
 
-    /// What is wrong with a frame type of more than one byte.
+    /// The frame whose type takes more than one byte: there is one such.
     #[cold]
-    fn long_type(&mut self) -> TransportError {
-        let frame_type = varint::peek(&self.rest);
-        self.rest.clear();
-        match frame_type {
-            None => TransportError::new(TransportErrorCode::FRAME_ENCODING_ERROR, TRUNCATED),
-            Some((frame_type, len)) if varint::size(frame_type) < len => {
-                let reason = "frame type is encoded longer than necessary";
+    fn long_type(&mut self) -> Result<Option<Frame>, TransportError> {
+        let Some((frame_type, len)) = varint::peek(&self.rest) else {
+            self.rest.clear();
+            return Err(TransportError::new(TransportErrorCode::FRAME_ENCODING_ERROR, TRUNCATED));
+        };
+        if varint::size(frame_type) < len {
+            self.rest.clear();
+            let reason = "frame type is encoded longer than necessary";
+            return Err(
                 TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, reason).in_frame(frame_type)
-            }
-            Some((frame_type, _)) => self.fail(frame_type, "unknown frame type"),
+            );
+        }
+        self.rest.advance(len);
+        match frame_type {
+            draft::ACK_FREQUENCY => match AckFrequency::parse(&mut self.rest) {
+                Ok(frame) => Ok(Some(frame.into())),
+                Err(reason) => Err(self.fail(frame_type, reason)),
+            },
+            _ => Err(self.fail(frame_type, "unknown frame type")),
         }
     }
 }

@@ -80,6 +80,7 @@ impl TransportParameters {
             MAX_DATAGRAM_FRAME_SIZE => self.max_datagram_frame_size = integer(value)?,
             GREASE_QUIC_BIT => self.grease_quic_bit = flag(value)?,
             RESET_STREAM_AT => self.reset_stream_at = flag(value)?,
+            MIN_ACK_DELAY => self.min_ack_delay = Some(Duration::from_micros(integer(value)?)),
             // Unknown ones are ignored.
             _ => {}
         }
@@ -93,6 +94,9 @@ impl TransportParameters {
         };
         if from.is_server() && self.original_destination_connection_id.is_none() {
             return Err(invalid(ORIGINAL_DESTINATION_CONNECTION_ID, "is missing"));
+        }
+        if self.min_ack_delay.is_some_and(|min| min > self.max_ack_delay) {
+            return Err(invalid(MIN_ACK_DELAY, "is above max_ack_delay"));
         }
         if self.preferred_address.is_some() && source.is_empty() {
             return Err(invalid(PREFERRED_ADDRESS, "from a server without connection IDs"));
@@ -113,7 +117,7 @@ fn next<'a>(input: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
 /// The IDs so far: all that we know, and as many others as have room. More than that we need not notice.
 #[derive(Default)]
 struct Seen {
-    /// IDs below 64, and one bit above for the one that is known and larger.
+    /// IDs below 64, and bits above for those that are known and larger.
     small: u128,
     others: [u64; 32],
     count: usize,
@@ -125,6 +129,7 @@ impl Seen {
         let bit = match id {
             0..64 => 1 << id,
             GREASE_QUIC_BIT => 1 << 64,
+            MIN_ACK_DELAY => 1 << 65,
             _ => return self.insert_other(id),
         };
         let new = self.small & bit == 0;

@@ -8,7 +8,7 @@ use crate::packet::{Rng, Side};
 use crate::wire::{VarInt, varint};
 
 /// What [`TransportParameters::encode`] may write, and one place for a reserved parameter.
-const ALL: [u64; 22] = [
+const ALL: [u64; 23] = [
     ORIGINAL_DESTINATION_CONNECTION_ID,
     MAX_IDLE_TIMEOUT,
     STATELESS_RESET_TOKEN,
@@ -30,6 +30,7 @@ const ALL: [u64; 22] = [
     RESET_STREAM_AT,
     MAX_DATAGRAM_FRAME_SIZE,
     GREASE_QUIC_BIT,
+    MIN_ACK_DELAY,
     RESERVED,
 ];
 
@@ -96,6 +97,11 @@ impl TransportParameters {
             STATELESS_RESET_TOKEN if server => {
                 if let Some(token) = &self.stateless_reset_token {
                     put_bytes(id, &token.0, out);
+                }
+            }
+            MIN_ACK_DELAY => {
+                if let Some(delay) = self.min_ack_delay {
+                    put_integer(id, u64::try_from(delay.as_micros()).unwrap_or(u64::MAX), out);
                 }
             }
             VERSION_INFORMATION => {

@@ -56,6 +56,9 @@ pub struct TransportParameters {
     pub reset_stream_at: bool,
     /// Which versions the sender speaks.
     pub version_information: Option<VersionInformation>,
+    /// The sender takes ACK_FREQUENCY and IMMEDIATE_ACK frames, and can hold acknowledgments back for times from this one
+    /// on; at most `max_ack_delay`.
+    pub min_ack_delay: Option<Duration>,
 }
 
 /// Which version a connection uses, and which it could (RFC 9368 §3).
@@ -105,6 +108,7 @@ impl Default for TransportParameters {
             grease_quic_bit: false,
             reset_stream_at: false,
             version_information: None,
+            min_ack_delay: None,
         }
     }
 }
@@ -190,6 +194,7 @@ const VERSION_INFORMATION: u64 = 0x11;
 const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 const GREASE_QUIC_BIT: u64 = 0x2ab2;
 const RESET_STREAM_AT: u64 = draft::RESET_STREAM_AT_PARAMETER;
+const MIN_ACK_DELAY: u64 = draft::MIN_ACK_DELAY;
 
 #[cfg(test)]
 mod tests;

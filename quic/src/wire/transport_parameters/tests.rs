@@ -79,6 +79,7 @@ fn full() -> TransportParameters {
             chosen: 1,
             available: vec![0x6b33_43cf, 1, 0x2a4a_6a8a],
         }),
+        min_ack_delay: Some(Duration::from_micros(1_234_567)),
     }
 }
 
@@ -235,6 +236,29 @@ fn bounds() {
             let fits = (least..=most).contains(&10);
             assert_eq!(with(from, &parameter(id, &[0x80, 0, 0, 10])).is_ok(), fits);
         }
+    }
+}
+
+// covers: D-ack-frequency-3-02
+#[test]
+fn the_least_delay_is_not_above_the_longest() {
+    let (micros, ms) = (|n| integer(MIN_ACK_DELAY, n), |n| integer(MAX_ACK_DELAY, n));
+    for from in [Side::Client, Side::Server] {
+        for (params, ok) in [
+            (micros(0), true),
+            (micros(25_000), true),
+            (micros(25_001), false),
+            (micros((1 << 62) - 1), false),
+            ([micros(1_000_000), ms(1_000)].concat(), true),
+            ([ms(1_000), micros(1_000_001)].concat(), false),
+            ([micros(1), ms(0)].concat(), false),
+            (parameter(MIN_ACK_DELAY, &[]), false),
+            ([micros(1), micros(1)].concat(), false),
+        ] {
+            assert_eq!(with(from, &params).is_ok(), ok, "{params:?}");
+        }
+        assert_eq!(with(from, &micros(7)).unwrap().min_ack_delay, Some(Duration::from_micros(7)));
+        assert_eq!(with(from, &[]).unwrap().min_ack_delay, None);
     }
 }
 

@@ -27,7 +27,7 @@ fn lose_one(end: &mut End) {
     assert!(end.lost().contains(&lost));
 }
 
-// covers: R9002-7.2-01 R9002-7.2-02 R9002-7.2-04
+// covers: R9002-7.2-01 R9002-7.2-02 R9002-7.2-03 R9002-7.2-04
 #[test]
 fn the_first_window() {
     for (size, window) in [(1200, 12_000), (1452, 14_520), (1500, 14_720), (9000, 18_000)] {

@@ -1,5 +1,6 @@
 //! The behaviour that RFC 9002 asks for, one topic a file.
 
+mod ack_requests;
 mod congestion;
 mod ecn;
 mod loss;

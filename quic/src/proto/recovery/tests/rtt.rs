@@ -116,3 +116,31 @@ fn persistent_congestion_starts_the_minimum_anew() {
     rtt.on_persistent_congestion();
     assert_eq!(rtt.get().min, ms(200));
 }
+
+// covers: R9002-5.2-04
+#[test]
+fn the_minimum_is_not_refreshed_by_anything_else() {
+    let mut end = End::new();
+    end.settle_rtt(40);
+    for _ in 0..600 {
+        let pn = end.send();
+        end.wait(100);
+        end.ack(pn);
+    }
+    assert_eq!(end.path.rtt.get().min, ms(40), "after a minute of longer round trips");
+}
+
+// covers: R9002-6.2.2-02
+#[test]
+fn what_another_measurement_makes_likely_is_no_sample() {
+    let mut end = End::new();
+    end.path.rtt.assume(ms(80));
+    assert_eq!((end.path.rtt.smoothed(), end.path.rtt.first_sample()), (ms(80), None));
+    let pn = end.send();
+    end.wait(40);
+    end.ack(pn);
+    assert_eq!(end.path.rtt.get().min, ms(40));
+    assert_eq!(end.path.rtt.smoothed(), ms(40), "the first sample replaces it");
+    end.path.rtt.assume(ms(80));
+    assert_eq!(end.path.rtt.smoothed(), ms(40));
+}

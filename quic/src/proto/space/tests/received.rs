@@ -4,9 +4,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::packet::{Ecn, EcnCounts, SpaceId, epoch};
-use crate::proto::space::Received;
+use crate::proto::space::{AckPolicy, Received};
+
+const NONE: [u64; 0] = [];
 
 const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
+
+/// Timers fire late.
+const WAIT: Duration = Duration::from_millis(24);
 
 fn data() -> Received {
     Received::new(SpaceId::Data, MAX_ACK_DELAY)
@@ -57,19 +62,19 @@ proptest! {
     }
 }
 
-// covers: R9000-13.2.2-01 R9000-13.2.1-01
+// covers: R9000-13.2.2-01 R9000-13.2.1-01 R9000-18.2-02
 #[test]
 fn every_second_packet_is_acknowledged_and_one_alone_waits() {
     let now = epoch();
     let mut received = data();
     received.on_packet(now, 0, None, true);
     assert!(received.can_ack() && !received.must_ack(now));
-    assert_eq!(received.ack_deadline(), Some(now + MAX_ACK_DELAY));
-    assert!(received.must_ack(now + MAX_ACK_DELAY));
+    assert_eq!(received.ack_deadline(), Some(now + WAIT));
+    assert!(!received.must_ack(now + WAIT - Duration::from_nanos(1)) && received.must_ack(now + WAIT));
     let later = now + Duration::from_millis(3);
     received.on_packet(later, 1, None, true);
     assert!(received.must_ack(later));
-    assert_eq!(received.ack_deadline(), Some(now + MAX_ACK_DELAY), "the first one counts");
+    assert_eq!(received.ack_deadline(), Some(now + WAIT), "the first one counts");
     assert_eq!(received.ack_delay(later + MAX_ACK_DELAY), MAX_ACK_DELAY, "measured from the largest");
 }
 
@@ -80,7 +85,7 @@ fn an_acknowledgment_is_sent_once() {
     let mut received = data();
     received.on_packet(now, 0, None, true);
     received.on_packet(now, 1, None, true);
-    received.on_ack_sent();
+    received.on_ack_sent(1);
     assert!(!received.can_ack() && !received.must_ack(now + MAX_ACK_DELAY));
     assert_eq!(received.ack_deadline(), None);
 }
@@ -118,7 +123,7 @@ fn reordering_and_new_gaps_are_reported_at_once() {
     let mut immediate = |pn| {
         received.on_packet(now, pn, None, true);
         let immediate = received.must_ack(now);
-        received.on_ack_sent();
+        received.on_ack_sent(received.largest().unwrap());
         immediate
     };
     assert!(!immediate(0) && !immediate(1));
@@ -161,4 +166,118 @@ fn what_the_peer_knows_is_not_repeated_but_still_recognised() {
     received.on_ack_acked(9);
     assert_eq!(ranges(&received), [(9, 9)], "the largest is always there");
     assert_eq!(received.largest(), Some(9));
+}
+
+fn policy(eliciting_threshold: u64, reordering_threshold: u64) -> AckPolicy {
+    AckPolicy { eliciting_threshold, max_ack_delay: MAX_ACK_DELAY, reordering_threshold }
+}
+
+/// Which of the packets, received one by one, are acknowledged at once.
+fn immediate(policy: AckPolicy, packets: &[u64]) -> Vec<u64> {
+    let now = epoch();
+    let mut received = data();
+    received.set_policy(0, policy);
+    let mut at_once = Vec::new();
+    for &pn in packets {
+        received.on_packet(now, pn, None, true);
+        if received.must_ack(now) {
+            received.on_ack_sent(received.largest().unwrap());
+            at_once.push(pn);
+        }
+    }
+    at_once
+}
+
+/// The tables of draft-ietf-quic-ack-frequency-12 §6.2.1, and what follows them.
+// covers: D-ack-frequency-6.2-02
+#[test]
+fn reordering_beyond_the_threshold_is_reported_at_once() {
+    assert_eq!(immediate(policy(1_000, 3), &[0, 1, 3, 4, 5, 8, 9, 10]), [5, 9, 10]);
+    assert_eq!(immediate(policy(1_000, 5), &[0, 1, 3, 5, 6, 7, 8, 9]), [7, 9]);
+    // What fills a gap in time is no news; what the peer has given up by then is.
+    assert_eq!(immediate(policy(1_000, 3), &[0, 1, 3, 4, 2, 5, 6, 7, 8]), NONE);
+    assert_eq!(immediate(policy(1_000, 3), &[0, 1, 3, 4, 5, 2, 6, 7, 8]), [5, 2]);
+    // The first packet of all may be missing; and a large jump is a large gap.
+    assert_eq!(immediate(policy(1_000, 2), &[1, 2, 3]), [2]);
+    assert_eq!(immediate(policy(1_000, u64::MAX >> 2), &[0, 5, 1_000_000]), NONE);
+    assert_eq!(immediate(policy(1_000, 4), &[0, 1_000_000]), [1_000_000]);
+    // 1 is what RFC 9000 has.
+    assert_eq!(immediate(policy(1_000, 1), &[0, 1, 3, 4, 2, 5]), [3, 2]);
+}
+
+// covers: D-ack-frequency-6.2-01
+#[test]
+fn who_does_not_mind_reordering_hears_of_it_later() {
+    assert_eq!(immediate(policy(1_000, 0), &[9, 3, 7, 1, 20, 5, 19]), NONE);
+    assert_eq!(immediate(policy(3, 0), &[9, 3, 7, 1, 20, 5, 19, 2, 4]), [1, 2]);
+}
+
+// covers: D-ack-frequency-4-02 D-ack-frequency-4-03
+#[test]
+fn a_policy_is_in_force_at_once() {
+    let now = epoch();
+    let ms = Duration::from_millis;
+    let mut received = data();
+    received.on_packet(now, 0, None, true);
+    let slow = AckPolicy { eliciting_threshold: 9, max_ack_delay: ms(400), reordering_threshold: 3 };
+    received.set_policy(5, slow);
+    assert_eq!(received.ack_deadline(), Some(now + ms(399)), "also for what waits");
+    for pn in 1..9 {
+        received.on_packet(now, pn, None, true);
+    }
+    assert!(!received.must_ack(now + ms(398)) && received.must_ack(now + ms(399)));
+    received.on_packet(now, 9, None, true);
+    assert!(received.must_ack(now));
+    received.on_ack_sent(9);
+    received.on_packet(now, 10, None, true);
+    received.on_packet(now, 11, None, true);
+    assert!(!received.must_ack(now));
+    received.set_policy(6, AckPolicy { eliciting_threshold: 0, ..slow });
+    assert!(received.must_ack(now), "too many wait already");
+    received.on_ack_sent(11);
+    received.on_packet(now, 12, None, true);
+    assert!(received.must_ack(now), "every packet");
+    assert_eq!([5, 6, 7].map(|sequence| received.is_news(sequence)), [false, false, true]);
+    // A delay that timers cannot keep is halved, not gone.
+    received.on_ack_sent(12);
+    received.set_policy(7, AckPolicy { eliciting_threshold: 9, max_ack_delay: ms(1), ..slow });
+    received.on_packet(now, 13, None, true);
+    assert_eq!(received.ack_deadline(), Some(now + Duration::from_micros(500)));
+}
+
+// covers: D-ack-frequency-6.3-01
+#[test]
+fn the_first_mark_in_a_row_is_reported_at_once() {
+    let now = epoch();
+    for (threshold, expected) in [(0, vec![0, 1, 2, 3, 4, 5]), (1, vec![1, 2, 4, 5]), (8, vec![1, 4])] {
+        let mut received = data();
+        received.set_policy(0, policy(threshold, 3));
+        let marks = [Ecn::Ect0, Ecn::Ce, Ecn::Ce, Ecn::Ect0, Ecn::Ce, Ecn::Ce];
+        let mut at_once = Vec::new();
+        for (pn, mark) in (0..).zip(marks) {
+            received.on_packet(now, pn, Some(mark), true);
+            if received.must_ack(now) {
+                received.on_ack_sent(pn);
+                at_once.push(pn);
+            }
+        }
+        assert_eq!(at_once, expected, "{threshold}");
+    }
+}
+
+/// However patient the peer is: what is forgotten was reported before.
+#[test]
+fn many_gaps_are_reported_before_they_are_forgotten() {
+    let now = epoch();
+    let mut received = data();
+    received.set_policy(0, policy(1 << 40, 0));
+    let mut reported = BTreeSet::new();
+    for pn in (0..2_000).step_by(2) {
+        received.on_packet(now, pn, None, true);
+        if received.must_ack(now) {
+            reported.extend(received.ranges().flatten());
+            received.on_ack_sent(pn);
+        }
+    }
+    assert_eq!(reported.into_iter().collect::<Vec<_>>(), (0..2_000).step_by(2).collect::<Vec<_>>());
 }

@@ -4,6 +4,8 @@
 //! writes packets by hand. What the other end, the victim, answers is opened with the same keys: a test asserts the
 //! exact CONNECTION_CLOSE that the hostile peer sees.
 
+mod ack_frequency;
+mod ack_policy;
 mod acks;
 mod amplification;
 mod cids;
@@ -20,6 +22,7 @@ mod noise;
 mod packets;
 mod params;
 mod paths;
+mod probes;
 mod reset_at;
 mod retry;
 mod streams;

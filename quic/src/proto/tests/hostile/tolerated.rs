@@ -18,7 +18,7 @@ fn stream_bytes(hostile: &mut Hostile) -> usize {
     hostile.frames().into_iter().map(data).sum()
 }
 
-fn acks(heard: &[Heard]) -> impl Iterator<Item = &Ack> {
+pub(super) fn acks(heard: &[Heard]) -> impl Iterator<Item = &Ack> {
     let frames = heard.iter().flat_map(|packet| &packet.frames);
     frames.filter_map(|frame| if let Frame::Ack(ack) = frame { Some(ack) } else { None })
 }

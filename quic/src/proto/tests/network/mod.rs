@@ -1,5 +1,6 @@
 //! Client and server over the virtual network: handshake, streams both ways, an orderly end.
 
+mod acks;
 mod app;
 mod host;
 mod interop;

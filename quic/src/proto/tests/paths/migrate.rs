@@ -5,7 +5,7 @@ use crate::config::TransportConfig;
 use crate::error::{ConnectionError, MigrateError};
 use crate::packet::TransportErrorCode as Code;
 use crate::proto::RouteChange;
-use crate::wire::frame::Frame;
+use crate::wire::frame::{AckFrequency, Frame};
 
 // covers: R9000-9.5-01 R9000-9.5-02 R9000-9.5-05 R9000-5.1.1-03 R9000-5.1.1-07 R9000-5.1.2-01 R9000-9.4-02
 #[test]
@@ -29,6 +29,33 @@ fn a_client_moves_and_nothing_is_lost() {
         assert!(world.sent(side).any(|flying| flying.has(retired)), "what is not used is given back");
         assert!(world.connection(side).paths.is_quiet());
     }
+    world.assert_open();
+}
+
+/// On a path of which nothing is known, the peer acknowledges as often as it would unasked.
+#[test]
+fn on_another_path_acknowledgments_come_more_often_again() {
+    let mut world = World::connected(Setup::default());
+    let asks = |world: &World| -> Vec<AckFrequency> {
+        let frames = world.sent(Side::Client).filter_map(|flying| flying.seen.as_ref());
+        let asks = frames.flat_map(|seen| &seen.frames).filter_map(|frame| match frame {
+            Frame::AckFrequency(frame) => Some(*frame),
+            _ => None,
+        });
+        asks.collect()
+    };
+    world.send(Side::Client, 1_000_000);
+    world.run_for(1_000 * MS);
+    let before = asks(&world);
+    assert!(before.last().unwrap().eliciting_threshold > 2, "{before:?}");
+    world.forget();
+    world.migrate(1);
+    world.send(Side::Client, 2_000);
+    world.run_for(200 * MS);
+    let after = asks(&world);
+    assert_eq!(after.len(), 1);
+    assert_eq!((after[0].eliciting_threshold, after[0].reordering_threshold), (1, 1));
+    assert!(after[0].sequence > before.last().unwrap().sequence);
     world.assert_open();
 }
 
