@@ -12,8 +12,9 @@ use gannet::{
 };
 use tokio::{io::AsyncWriteExt, task::JoinSet, time::timeout};
 
+use gannet_benches::meter::{Cost, Meter};
+
 use crate::{
-    meter::{Cost, Meter},
     tls,
     workload::{
         CONNECTION_WINDOW, Contender, DEADLINE, OURS, PACKET, STREAM_WINDOW, Workload, next_chunk, runtime,

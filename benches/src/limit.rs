@@ -12,10 +12,9 @@ use anyhow::{Context, Result, ensure};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey, quic};
 
-use crate::{
-    meter::{Cost, Meter},
-    workload::{self, Contender, DEADLINE, LIMIT, PACKET, Workload, two_threads},
-};
+use gannet_benches::meter::{Cost, Meter};
+
+use crate::workload::{self, Contender, DEADLINE, LIMIT, PACKET, Workload, two_threads};
 
 /// Segments of a full batch: as many full packets as 65,507 bytes hold.
 const BATCH: usize = 45;

@@ -9,7 +9,6 @@
 
 mod gannet_contender;
 mod limit;
-mod meter;
 #[cfg(feature = "peers")]
 mod quinn_peer;
 mod report;

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use quinn::{Connection, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};
 use tokio::{task::JoinSet, time::timeout};
 
+use gannet_benches::meter::{Cost, Meter};
+
 use crate::{
-    meter::{Cost, Meter},
     tls,
     workload::{
         CONNECTION_WINDOW, Contender, DEADLINE, PACKET, STREAM_WINDOW, Workload, next_chunk, runtime, socket,

@@ -4,10 +4,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::{
-    meter::Cost,
-    workload::{LIMIT, OURS, Workload},
-};
+use gannet_benches::meter::Cost;
+
+use crate::workload::{LIMIT, OURS, Workload};
 
 /// One measured quantity of one contender over all rounds.
 #[derive(Debug, Serialize)]

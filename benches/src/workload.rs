@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::meter::Cost;
+use gannet_benches::meter::Cost;
 
 /// The name of our own contender in reports.
 pub const OURS: &str = "gannet";

@@ -383,6 +383,9 @@ mod tests {
         };
         let (mut a, mut b) = (stream(0), stream(1));
         let Poll::Ready(all) = connection.pool.poll_reserve(u64::MAX, &mut None, None) else { panic!() };
+        // What they have for themselves.
+        let own = [&a, &b].map(|stream| stream.stream.poll_reserve(u64::MAX, &mut None, None));
+        let own: u64 = own.iter().map(|own| if let Poll::Ready(Ok(own)) = own { *own } else { 0 }).sum();
         let (wakers, counts): (Vec<_>, Vec<_>) = (0..2).map(|_| CountingWaker::pair()).unzip();
         let wakes = || counts.iter().map(|count| count.wakes()).collect::<Vec<_>>();
         let mut other = pin!(b.write_chunk(Bytes::from_static(b"x")));
@@ -390,7 +393,7 @@ mod tests {
             let mut dropped = pin!(a.write(b"x"));
             assert!(dropped.as_mut().poll(&mut Context::from_waker(&wakers[0])).is_pending());
             assert!(other.as_mut().poll(&mut Context::from_waker(&wakers[1])).is_pending());
-            connection.pool.release(all / 4);
+            connection.pool.release(all / 4 + own);
             assert_eq!(wakes(), [1, 0]);
         }
         assert_eq!(wakes(), [1, 1]);

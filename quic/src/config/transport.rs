@@ -21,7 +21,9 @@ use crate::wire::VarInt;
 #[derive(Debug, Clone)]
 pub struct TransportConfig {
     pub(crate) stream_receive_window: u64,
+    pub(crate) max_stream_receive_window: u64,
     pub(crate) receive_window: u64,
+    pub(crate) max_receive_window: u64,
     pub(crate) max_concurrent_bidi_streams: u64,
     pub(crate) max_concurrent_uni_streams: u64,
     pub(crate) stream_send_budget: u64,
@@ -79,13 +81,15 @@ impl TransportConfig {
 impl Default for TransportConfig {
     fn default() -> Self {
         Self {
-            // 6 MiB carry 500 Mbit/s over 100 ms; they are memory only while the application does not read.
-            stream_receive_window: 6 << 20,
-            receive_window: 16 << 20,
+            stream_receive_window: 512 << 10,
+            // Twice what 500 Mbit/s keep under way in 100 ms, and room for credit that is told in quarters.
+            max_stream_receive_window: 16 << 20,
+            receive_window: 1 << 20,
+            max_receive_window: 24 << 20,
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
-            stream_send_budget: 4 << 20,
-            send_budget: 16 << 20,
+            stream_send_budget: 32 << 20,
+            send_budget: 32 << 20,
             max_idle_timeout: Some(Duration::from_secs(30)),
             handshake_timeout: Duration::from_secs(10),
             keep_alive_interval: None,
@@ -127,19 +131,47 @@ impl Default for TransportConfig {
 pub struct TransportConfigBuilder(TransportConfig);
 
 impl TransportConfigBuilder {
-    /// How many bytes of one stream the peer may send before the application reads them. Default 6 MiB.
+    /// How many bytes of one stream the peer may send before the application reads them: always the same, where windows
+    /// tune themselves otherwise.
     ///
     /// At most this much data per round trip arrives on a stream.
-    pub fn stream_receive_window(mut self, bytes: u64) -> Self {
+    pub fn stream_receive_window(self, bytes: u64) -> Self {
+        self.initial_stream_receive_window(bytes).max_stream_receive_window(bytes)
+    }
+
+    /// The same at the beginning of a stream. Default 512 KiB.
+    ///
+    /// From there the window doubles whenever a quarter of it has arrived and been read within a round trip.
+    pub fn initial_stream_receive_window(mut self, bytes: u64) -> Self {
         self.0.stream_receive_window = bytes;
         self
     }
 
-    /// How many bytes of all streams together the peer may send before the application reads them. Default 16 MiB.
+    /// Up to which size the window of a stream grows, bytes. Default 16 MiB.
+    pub fn max_stream_receive_window(mut self, bytes: u64) -> Self {
+        self.0.max_stream_receive_window = bytes;
+        self
+    }
+
+    /// How many bytes of all streams together the peer may send before the application reads them: always the same, where
+    /// windows tune themselves otherwise.
     ///
     /// It bounds the memory that a peer can make this connection hold.
-    pub fn receive_window(mut self, bytes: u64) -> Self {
+    pub fn receive_window(self, bytes: u64) -> Self {
+        self.initial_receive_window(bytes).max_receive_window(bytes)
+    }
+
+    /// The same at the beginning of a connection. Default 1 MiB.
+    ///
+    /// From there the window grows like that of a stream, as far as the memory budget of the endpoint allows.
+    pub fn initial_receive_window(mut self, bytes: u64) -> Self {
         self.0.receive_window = bytes;
+        self
+    }
+
+    /// Up to which size the window of a connection grows, bytes. Default 24 MiB.
+    pub fn max_receive_window(mut self, bytes: u64) -> Self {
+        self.0.max_receive_window = bytes;
         self
     }
 
@@ -156,14 +188,14 @@ impl TransportConfigBuilder {
     }
 
     /// How many bytes of one stream are accepted from the application before the peer acknowledges them.
-    /// Default 4 MiB.
+    /// Default 32 MiB: as much as the connection takes.
     pub fn stream_send_budget(mut self, bytes: u64) -> Self {
         self.0.stream_send_budget = bytes;
         self
     }
 
-    /// The same for all streams of the connection together: an upper bound, the budget in force follows the
-    /// congestion window. Default 16 MiB.
+    /// The same for all streams of the connection together: an upper bound, the budget in force is twice the congestion
+    /// window, and not below 256 KiB. Default 32 MiB. Beyond it each stream has room for 4 KiB.
     pub fn send_budget(mut self, bytes: u64) -> Self {
         self.0.send_budget = bytes;
         self
@@ -422,8 +454,18 @@ impl TransportConfigBuilder {
         let fits_ms = |time: Duration| u64::try_from(time.as_millis()).is_ok_and(fits);
         check(fits(c.stream_receive_window), "stream_receive_window", "is 2^62 or more")?;
         check(c.stream_receive_window > 0, "stream_receive_window", "is 0")?;
+        check(
+            (c.stream_receive_window..1 << 62).contains(&c.max_stream_receive_window),
+            "max_stream_receive_window",
+            "is below the initial window, or 2^62 or more",
+        )?;
         check(fits(c.receive_window), "receive_window", "is 2^62 or more")?;
         check(c.receive_window > 0, "receive_window", "is 0")?;
+        check(
+            (c.receive_window..1 << 62).contains(&c.max_receive_window),
+            "max_receive_window",
+            "is below the initial window, or 2^62 or more",
+        )?;
         check(c.max_concurrent_bidi_streams <= 1 << 60, "max_concurrent_bidi_streams", "is above 2^60")?;
         check(c.max_concurrent_uni_streams <= 1 << 60, "max_concurrent_uni_streams", "is above 2^60")?;
         check(c.stream_send_budget > 0, "stream_send_budget", "is 0")?;
@@ -498,6 +540,8 @@ mod tests {
         assert_eq!(setting(new().ack_delay_exponent(21)), "ack_delay_exponent");
         assert_eq!(setting(new().max_ack_delay(Duration::from_millis(1 << 14))), "max_ack_delay");
         assert_eq!(setting(new().receive_window(1 << 62)), "receive_window");
+        assert_eq!(setting(new().max_receive_window(1000)), "max_receive_window");
+        assert_eq!(setting(new().initial_stream_receive_window(1 << 30)), "max_stream_receive_window");
         assert_eq!(setting(new().max_concurrent_uni_streams((1 << 60) + 1)), "max_concurrent_uni_streams");
         assert_eq!(setting(new().active_connection_id_limit(1)), "active_connection_id_limit");
         assert_eq!(setting(new().max_idle_timeout(Some(Duration::ZERO))), "max_idle_timeout");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::connection_task::ConnectionTask;
+use super::connection_task::{ServerTask, Start};
 use super::ending::Ending;
 use super::inbox::{Inbox, MIN_LIMIT};
 use super::routes::Entries;
@@ -64,11 +64,12 @@ impl Waiting {
         }
         Counters::count(&endpoint.counters.accepted);
         let handshake = MIN_LIMIT.max(endpoint.config.incoming_buffer_size);
-        inbox.on_accepted(handshake, Inbox::limit(&config.transport));
+        inbox.on_accepted(handshake, Inbox::limit(config.transport.receive_window));
         let initial = Some((path.remote, incoming.dcid()));
         let mut ending = Ending::new(endpoint.clone(), shared, Entries { initial, ..Entries::default() });
         ending.handshaking = Some(handshaking);
-        endpoint.spawn(ConnectionTask::serve(incoming, config, ending));
+        let start = Box::new(Start { incoming, config, ending });
+        endpoint.spawn(ServerTask::New(Some(start)));
         Ok(handle)
     }
 

@@ -33,6 +33,8 @@ pub struct ConnectionTask {
     pub(super) processed: usize,
     /// The most that the application may have under way, bytes.
     pub(super) send_budget: u64,
+    /// The receive window of the connection that others know of.
+    pub(super) window: u64,
     /// Whether it tries to move to another socket.
     pub(super) moves: Moves,
     /// The application waits until all finished streams are delivered: the number of the latest that does.
@@ -68,6 +70,7 @@ impl ConnectionTask {
             arrived: VecDeque::new(),
             processed: 0,
             send_budget,
+            window: 0,
             moves: Moves::default(),
             draining: None,
             epoch: 0,
@@ -82,8 +85,8 @@ impl ConnectionTask {
         task
     }
 
-    /// Answers a client. TLS begins here, in the task of the connection and not in that of whoever accepted it.
-    pub async fn serve(incoming: Incoming, config: Arc<ServerConfig>, ending: Ending) {
+    /// Answers a client: makes the connection, or closes it for want of a TLS configuration that works.
+    fn serve(incoming: Incoming, config: &ServerConfig, ending: Ending) -> Option<Self> {
         let args = ServerArgs {
             versions: &config.versions,
             tls: &*config.tls,
@@ -99,11 +102,53 @@ impl ConnectionTask {
             rng: ending.endpoint.fork_rng(),
         };
         match proto::Connection::server(super::now(), incoming, args) {
-            Ok(connection) => Self::new(connection, ending, config.transport.send_budget).await,
+            Ok(connection) => Some(Self::new(connection, ending, config.transport.send_budget)),
             Err(error) => {
                 tracing::error!(%error, "the TLS configuration does not work");
                 let error = TransportError::new(TransportErrorCode::INTERNAL_ERROR, format!("TLS: {error}"));
                 ending.shared.mark_closed(ConnectionError::local(error));
+                None
+            }
+        }
+    }
+}
+
+/// The task of a connection that a client asked for. TLS begins in it, and not in the task of whoever accepted it.
+///
+/// Not an `async fn`: that would keep room for what it is made from beside what is made.
+#[expect(clippy::large_enum_variant, reason = "it is the larger one from the first poll on")]
+pub enum ServerTask {
+    /// Not polled yet.
+    New(Option<Box<Start>>),
+    /// Under way.
+    Running(ConnectionTask),
+}
+
+/// What a server's connection is made from.
+pub struct Start {
+    /// The client's first Initials.
+    pub incoming: Incoming,
+    /// How it is answered.
+    pub config: Arc<ServerConfig>,
+    /// What goes with the connection.
+    pub ending: Ending,
+}
+
+impl Future for ServerTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Self::New(start) => {
+                    let made = start.take().and_then(|start| {
+                        let Start { incoming, config, ending } = *start;
+                        ConnectionTask::serve(incoming, &config, ending)
+                    });
+                    let Some(task) = made else { return Poll::Ready(()) };
+                    *self = Self::Running(task);
+                }
+                Self::Running(task) => return task.turn(cx),
             }
         }
     }

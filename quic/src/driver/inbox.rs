@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use super::lock;
 use super::shared::admission::Admission;
 use super::shared::signal::Signal;
-use crate::config::TransportConfig;
 use crate::packet::Burst;
 
 /// What an entry costs beside its buffer, bytes.
@@ -63,8 +62,8 @@ pub const MIN_LIMIT: usize = 256 << 10;
 
 impl Inbox {
     /// How much the inbox of a connection may pin: what the peer may send of data at once, and some more.
-    pub fn limit(config: &TransportConfig) -> usize {
-        usize::try_from(config.receive_window).unwrap_or(usize::MAX).max(MIN_LIMIT)
+    pub fn limit(receive_window: u64) -> usize {
+        usize::try_from(receive_window).unwrap_or(usize::MAX).max(MIN_LIMIT)
     }
 
     /// An empty queue of at most `limit` bytes.
@@ -92,6 +91,15 @@ impl Inbox {
     pub fn on_accepted(&self, handshake: usize, limit: usize) {
         let mut state = lock(&self.state);
         (state.limit, state.limit_known) = (handshake, limit);
+    }
+
+    /// How much may be queued from now on, bytes; in a handshake, from its end on.
+    pub fn set_limit(&self, limit: usize) {
+        let mut state = lock(&self.state);
+        state.limit_known = limit;
+        if state.account.is_none() {
+            state.limit = limit;
+        }
     }
 
     /// The handshake is complete: the client is no stranger any more.

@@ -56,6 +56,7 @@ mod datagrams;
 pub mod ending;
 pub mod endpoint_task;
 pub mod inbox;
+mod memory;
 mod moving;
 mod pump;
 pub mod routes;

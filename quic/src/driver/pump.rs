@@ -4,8 +4,6 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use smallvec::SmallVec;
-
 use super::connection_task::ConnectionTask;
 use super::ending::StreamEntry;
 use super::inbox;
@@ -14,7 +12,6 @@ use super::shared::endpoint::Counters;
 use super::shared::open_credit::OpenCredit;
 use super::shared::recv::{MAX_CHUNKS, Pieces, RecvEnd};
 use super::shared::send::SendEnd;
-use super::shared::send_pool;
 use super::shared::stream::{self, Stream};
 use super::transmit::Sent;
 use crate::crypto::tls::EarlyData;
@@ -52,6 +49,7 @@ impl ConnectionTask {
             }
             return Poll::Ready(());
         }
+        again |= self.adapt();
         self.publish();
         let streams = &self.ending.streams;
         let delivered = |_: &mut u64| !streams.values().any(StreamEntry::is_finishing);
@@ -127,8 +125,9 @@ impl ConnectionTask {
         }
         (self.scratch.opened, self.scratch.news) = (scratch.opened, scratch.news);
         self.absorb_datagrams();
-        if self.ending.shared.take_sweep() {
-            self.collect_credit();
+        let unreported = self.ending.shared.take_unreported();
+        if unreported > 0 {
+            self.connection.streams().consumed_of_connection(unreported);
         }
     }
 
@@ -163,8 +162,10 @@ impl ConnectionTask {
         if news & stream::RECV != 0 {
             let news = stream.recv.take();
             if news.credit > 0 {
-                self.ending.shared.count_credited(news.credit);
-                streams.consumed(id, news.credit);
+                streams.consumed_of_stream(id, news.credit);
+                if let Some(window) = streams.stream_receive_window(id) {
+                    stream.set_window(window);
+                }
             }
             if let Some(code) = news.stop {
                 streams.stop(id, code);
@@ -186,22 +187,6 @@ impl ConnectionTask {
                 }
                 self.deliver(id, MAX_CHUNKS);
             }
-        }
-    }
-
-    /// Credits what was read on all streams.
-    fn collect_credit(&mut self) {
-        let streams = self.connection.streams();
-        let entries = self.ending.streams.iter();
-        let mut credits: SmallVec<[_; 16]> = entries
-            .map(|(id, entry)| (*id, entry.stream.recv.take_credit()))
-            .filter(|(_, credit)| *credit > 0)
-            .collect();
-        // In their order: a run with the same seed writes the same frames.
-        credits.sort_unstable_by_key(|(id, _)| *id);
-        for (id, credit) in credits {
-            self.ending.shared.count_credited(credit);
-            streams.consumed(id, credit);
         }
     }
 
@@ -234,7 +219,6 @@ impl ConnectionTask {
             }
         }
         if let Some(bytes) = receive_window {
-            shared.set_window(bytes);
             self.connection.streams().set_receive_window(bytes);
         }
         for export in exports {
@@ -401,7 +385,7 @@ impl ConnectionTask {
             StreamEvent::Readable(id) => self.deliver(id, MAX_CHUNKS),
             StreamEvent::Acked { id, bytes } => {
                 if let Some(entry) = self.ending.streams.get(&id) {
-                    shared.pool.release(entry.stream.send.on_acked(bytes, shared.stream_send_budget));
+                    shared.pool.release(entry.stream.send.on_acked(bytes));
                 }
             }
             StreamEvent::Finished(id) => {
@@ -514,9 +498,6 @@ impl ConnectionTask {
         let mut stats = self.connection.stats();
         stats.datagrams_unsent += self.ending.shared.datagrams_out.unsent();
         stats.datagrams_unread += self.ending.shared.datagrams_in.unread();
-        let floor = send_pool::FLOOR.min(self.send_budget);
-        let limit = (2 * stats.congestion_window).clamp(floor, self.send_budget);
-        self.ending.shared.pool.set_limit(limit);
         self.ending.shared.set_snapshot(Snapshot {
             path: self.connection.path(),
             rtt: stats.rtt,

@@ -50,6 +50,8 @@ pub fn streams(input: &[u8]) {
         stream_window_bidi_local: 10_000,
         stream_window_bidi_remote: 10_000,
         stream_window_uni: 10_000,
+        max_receive_window: 80_000,
+        max_stream_window: 40_000,
         max_concurrent_bidi: 10,
         max_concurrent_uni: 10,
     };

@@ -48,16 +48,14 @@ pub struct Connection {
     pub pool: SendPool,
     /// The same for one stream, at most.
     pub stream_send_budget: u64,
-    /// What the peer may send on one stream.
+    /// What the peer may send on a stream at first.
     pub stream_window: u64,
     /// The peer takes RESET_STREAM_AT frames.
     resets_at: AtomicBool,
     /// What the peer may send on all.
     window: AtomicU64,
-    /// Bytes read and not credited, of all streams.
+    /// Bytes read and not credited to the connection, of all streams.
     unreported: AtomicU64,
-    /// `unreported` is worth collecting from all streams.
-    sweep: AtomicBool,
     closed: OnceLock<ConnectionError>,
     commands: Mutex<Commands>,
     /// There are commands; to be read without the lock.
@@ -188,7 +186,6 @@ impl Connection {
             resets_at: AtomicBool::new(false),
             window: AtomicU64::new(config.receive_window),
             unreported: AtomicU64::new(0),
-            sweep: AtomicBool::new(false),
             closed: OnceLock::new(),
             commands: Mutex::default(),
             commanded: AtomicBool::new(false),
@@ -316,28 +313,23 @@ impl Connection {
         self.ready.push_opened(stream.clone()).then_some(stream)
     }
 
-    /// Counts bytes of some stream as read; to be called before the stream counts them itself, so that there is never
-    /// more to credit than is counted here. Returns how many wait for credit.
-    pub fn count_read(&self, bytes: u64) -> u64 {
-        self.unreported.fetch_add(bytes, Ordering::Relaxed) + bytes
-    }
-
-    /// Tells the task if what waits for credit on all streams together is worth collecting. To be called after the
-    /// stream has counted its bytes.
-    pub fn check_unreported(&self, bytes: u64) {
-        if bytes >= self.window.load(Ordering::Relaxed) / 4 && !self.sweep.swap(true, Ordering::AcqRel) {
+    /// Counts bytes of any stream as read. Tells the task when a quarter of the window waits for credit, however little
+    /// that is of each stream.
+    pub fn count_read(&self, bytes: u64) {
+        // Who comes after the task has lowered the window and collected sees the new one.
+        let before = self.unreported.fetch_add(bytes, Ordering::AcqRel);
+        let quarter = self.window.load(Ordering::Relaxed) / 4;
+        if before < quarter.max(1) && before + bytes >= quarter {
             self.inbox.signal.set();
         }
     }
 
-    /// For the task: bytes were credited.
-    pub fn count_credited(&self, bytes: u64) {
-        self.unreported.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// For the task: whether to collect credit from all streams.
-    pub fn take_sweep(&self) -> bool {
-        self.sweep.load(Ordering::Relaxed) && self.sweep.swap(false, Ordering::AcqRel)
+    /// For the task: the bytes that the connection has not been credited with.
+    pub fn take_unreported(&self) -> u64 {
+        match self.unreported.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.unreported.swap(0, Ordering::AcqRel),
+        }
     }
 
     /// Whether the peer takes RESET_STREAM_AT frames.
@@ -350,7 +342,7 @@ impl Connection {
         self.resets_at.store(supported, Ordering::Relaxed);
     }
 
-    /// For the task: the window has changed.
+    /// For the task: the window has changed. If it is smaller, the task has to collect what is unreported afterwards.
     pub fn set_window(&self, bytes: u64) {
         self.window.store(bytes, Ordering::Relaxed);
     }
@@ -481,15 +473,21 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_the_window_over_all_streams_calls_for_a_sweep() {
+    fn a_quarter_of_the_window_over_all_streams_wakes_the_task() {
         let shared = connection();
+        let (waker, count) = CountingWaker::pair();
         let quarter = TransportConfig::default().receive_window / 4;
-        shared.check_unreported(shared.count_read(quarter - 1));
-        assert!(!shared.take_sweep());
-        shared.check_unreported(shared.count_read(1));
-        assert!(shared.take_sweep() && !shared.take_sweep());
-        shared.count_credited(quarter);
-        shared.check_unreported(shared.count_read(1));
-        assert!(!shared.take_sweep());
+        shared.inbox.signal.clear(&waker);
+        shared.count_read(quarter - 1);
+        assert_eq!(count.wakes(), 0);
+        shared.count_read(1);
+        assert_eq!(count.wakes(), 1);
+        shared.inbox.signal.clear(&waker);
+        shared.count_read(1);
+        assert_eq!(count.wakes(), 1, "told already");
+        assert_eq!((shared.take_unreported(), shared.take_unreported()), (quarter + 1, 0));
+        shared.set_window(4);
+        shared.count_read(1);
+        assert_eq!(count.wakes(), 2);
     }
 }

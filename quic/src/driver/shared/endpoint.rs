@@ -330,7 +330,7 @@ impl Endpoint {
             rng: self.fork_rng(),
         };
         let mut connection = proto::Connection::client(crate::driver::now(), args)?;
-        let inbox = Arc::new(Inbox::new(Inbox::limit(&config.transport)));
+        let inbox = Arc::new(Inbox::new(Inbox::limit(config.transport.receive_window)));
         let shared = Connection::new(Side::Client, inbox, &config.transport, path);
         if connection.early_data() == EarlyData::Offered {
             shared.advance(|progress| progress.may_be_early = true);

@@ -36,8 +36,10 @@ struct SendState {
     /// The server did not take early data, and this was of it.
     rejected: bool,
     lost: bool,
-    /// Blocked on the budget of the stream.
+    /// Blocked on the budget of the stream, or on that of the connection.
     writer: Option<Waker>,
+    /// The writer is woken when no more than this is used.
+    wake_at: u64,
     /// Wait for the end of the stream.
     watchers: Waiters,
 }
@@ -136,7 +138,7 @@ impl SendHalf {
         let granted = cap.saturating_sub(state.used).min(want);
         if granted == 0 && want > 0 {
             if let Some(cx) = cx {
-                state.writer = Some(cx.waker().clone());
+                (state.writer, state.wake_at) = (Some(cx.waker().clone()), cap - cap / 4);
             }
             return Poll::Pending;
         }
@@ -144,17 +146,19 @@ impl SendHalf {
         Poll::Ready(Ok(granted))
     }
 
-    /// Registers a writer that waits for something else than this stream's budget; it is still to be woken when the
-    /// stream ends. Says why if it has.
-    pub fn watch(&self, cx: &Context<'_>) -> Result<(), Refused> {
-        let mut state = lock(&self.state);
-        match state.refused() {
-            Some(refused) => Err(refused),
-            None => {
-                state.writer = Some(cx.waker().clone());
-                Ok(())
-            }
+    /// The same out of the little that a stream has for itself, for a writer that waits for something else than the budget
+    /// of the stream: `cx` is told when nothing is under way any more, or the stream ends.
+    pub fn poll_reserve_own(
+        &self,
+        want: u64,
+        own: u64,
+        cx: Option<&Context<'_>>,
+    ) -> Poll<Result<u64, Refused>> {
+        let reserved = self.poll_reserve(want, own, cx);
+        if reserved.is_pending() {
+            lock(&self.state).wake_at = 0;
         }
+        reserved
     }
 
     /// Hands over data that was promised room. If the stream has ended meanwhile, they are dropped: their room was
@@ -284,12 +288,12 @@ impl SendHalf {
     }
 
     /// For the task: bytes were acknowledged. Returns how many to give back to the pool.
-    pub fn on_acked(&self, bytes: u64, cap: u64) -> u64 {
+    pub fn on_acked(&self, bytes: u64) -> u64 {
         let (released, writer) = {
             let mut state = lock(&self.state);
             let released = bytes.min(state.used);
             state.used -= released;
-            let worthwhile = cap.saturating_sub(state.used) >= cap / 4;
+            let worthwhile = state.used <= state.wake_at;
             (released, if worthwhile { state.writer.take() } else { None })
         };
         if let Some(writer) = writer {
@@ -411,9 +415,9 @@ mod tests {
         let (waker, count) = CountingWaker::pair();
         assert_eq!(reserve(&half, 300, 100), Poll::Ready(Ok(100)));
         assert!(half.poll_reserve(1, 100, Some(&Context::from_waker(&waker))).is_pending());
-        assert_eq!(half.on_acked(24, 100), 24);
+        assert_eq!(half.on_acked(24), 24);
         assert_eq!(count.wakes(), 0);
-        assert_eq!(half.on_acked(1, 100), 1);
+        assert_eq!(half.on_acked(1), 1);
         assert_eq!(count.wakes(), 1);
     }
 
@@ -427,7 +431,7 @@ mod tests {
         assert_eq!(half.on_stopped(7_u8.into()), 60);
         half.push(Bytes::from_static(b"too late"));
         assert_eq!(contents(&half).0, Vec::<Bytes>::new());
-        assert_eq!(half.on_acked(60, 100), 0);
+        assert_eq!(half.on_acked(60), 0);
         assert_eq!(count.wakes(), 1);
         assert_eq!(reserve(&half, 1, 100), Poll::Ready(Err(Refused::Stopped(7_u8.into()))));
         let outcome = half.poll_outcome(&mut ticket, &Context::from_waker(&waker));
@@ -477,7 +481,7 @@ mod tests {
         assert_eq!(half.end(SendEnd::ResetAt(code, 5)), Err(Refused::Ended));
         assert_eq!(half.end(SendEnd::ResetAt(code, 4)), Ok(0));
         assert_eq!(half.end(SendEnd::Fin), Err(Refused::Ended));
-        assert_eq!(half.on_acked(20, 100), 20);
+        assert_eq!(half.on_acked(20), 20);
         assert_eq!((half.on_reset_acknowledged(), count.wakes()), (40, 1));
         let outcome = half.poll_outcome(&mut ticket, &Context::from_waker(&waker));
         assert_eq!(outcome, Poll::Ready(SendOutcome::Reset));

@@ -66,6 +66,11 @@ impl SendPool {
         Poll::Pending
     }
 
+    /// Takes bytes whether they are there or not.
+    pub fn overdraw(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::SeqCst);
+    }
+
     /// Gives up waiting; what the waiter was woken for goes to the next.
     pub fn cancel(&self, ticket: u64) {
         if !self.leave(ticket) {

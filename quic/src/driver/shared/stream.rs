@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use super::connection::Connection;
@@ -16,6 +16,9 @@ pub const SEND: u8 = 1;
 /// News of the receiving half.
 pub const RECV: u8 = 2;
 
+/// Bytes that a stream may always have under way, whatever the connection has.
+const OWN: u64 = 4096;
+
 /// Both halves of a stream; of a unidirectional one, one half stays unused.
 pub struct Stream {
     /// Its number.
@@ -28,6 +31,8 @@ pub struct Stream {
     pub connection: Arc<Connection>,
     /// Which halves have news. Nonzero means that the stream is in the ready list, or about to be.
     news: AtomicU8,
+    /// When so many bytes were read, the task is told.
+    quarter: AtomicU64,
     /// From the application to the peer.
     pub send: SendHalf,
     /// From the peer to the application.
@@ -50,6 +55,7 @@ impl Stream {
             id,
             epoch,
             early,
+            quarter: AtomicU64::new(connection.stream_window / 4),
             connection,
             news: AtomicU8::new(0),
             send: SendHalf::default(),
@@ -79,10 +85,17 @@ impl Stream {
         let pool = &self.connection.pool;
         // The pool comes first: whatever the stream counts as used can then be given back to the pool at any moment.
         let Poll::Ready(room) = pool.poll_reserve(want, ticket, cx) else {
-            return match cx.map_or(Ok(()), |cx| self.send.watch(cx)) {
-                Ok(()) => Poll::Pending,
-                Err(refused) => Poll::Ready(Err(self.write_error(refused))),
-            };
+            // Others may have filled the pool with what their readers do not take: a little is always granted.
+            pool.overdraw(OWN);
+            let granted = self.send.poll_reserve_own(want, OWN, cx);
+            let kept = if let Poll::Ready(Ok(granted)) = granted { granted } else { 0 };
+            pool.release(OWN - kept);
+            if kept > 0
+                && let Some(ticket) = ticket.take()
+            {
+                pool.cancel(ticket);
+            }
+            return granted.map_err(|refused| self.write_error(refused));
         };
         let granted = self.send.poll_reserve(room, self.connection.stream_send_budget, cx);
         let kept = if let Poll::Ready(Ok(granted)) = granted { granted } else { 0 };
@@ -98,15 +111,17 @@ impl Stream {
         Ok(())
     }
 
-    /// Counts bytes as read, and tells the task when credit is worth sending.
+    /// Counts bytes as read, and tells the task when credit is worth sending, for the stream or for the connection.
     pub fn count_read(self: &Arc<Self>, bytes: u64) {
-        let connection = &self.connection;
-        let of_all = connection.count_read(bytes);
-        let of_stream = self.recv.count_read(bytes);
-        if of_stream >= connection.stream_window / 4 {
+        if self.recv.count_read(bytes) >= self.quarter.load(Ordering::Relaxed) {
             self.tell(RECV);
         }
-        connection.check_unreported(of_all);
+        self.connection.count_read(bytes);
+    }
+
+    /// For the task: the stream's window has grown.
+    pub fn set_window(&self, bytes: u64) {
+        self.quarter.store(bytes / 4, Ordering::Relaxed);
     }
 
     /// Why writing failed.
@@ -216,6 +231,28 @@ mod tests {
         assert_eq!(connection.pool.used(), 0);
         assert_eq!(stream.poll_reserve(1, &mut ticket, None), Poll::Ready(Err(WriteError::Stopped(code))));
         assert_eq!(connection.pool.used(), 0);
+    }
+
+    #[test]
+    fn streams_that_hold_everything_leave_a_little_to_others() {
+        let connection = connection();
+        connection.pool.set_limit(100_000);
+        let stalled = Stream::opened(StreamId::new(Side::Client, Dir::Uni, 0), 0, connection.clone());
+        assert_eq!(stalled.poll_reserve(u64::MAX, &mut None, None), Poll::Ready(Ok(100_000)));
+        let stream = Stream::opened(StreamId::new(Side::Client, Dir::Uni, 1), 0, connection.clone());
+        let (waker, count) = CountingWaker::pair();
+        let (cx, mut ticket) = (Context::from_waker(&waker), None);
+        assert_eq!(stream.poll_reserve(100, &mut ticket, Some(&cx)), Poll::Ready(Ok(100)));
+        assert_eq!(stream.poll_reserve(5000, &mut ticket, Some(&cx)), Poll::Ready(Ok(OWN - 100)));
+        assert_eq!(ticket, None);
+        assert!(stream.poll_reserve(1, &mut ticket, Some(&cx)).is_pending());
+        assert_eq!(connection.pool.used(), 100_000 + OWN, "what was not granted went back");
+        connection.pool.release(stream.send.on_acked(OWN - 1));
+        assert_eq!(count.wakes(), 0);
+        connection.pool.release(stream.send.on_acked(1));
+        assert_eq!(count.wakes(), 1);
+        assert_eq!(stream.poll_reserve(1, &mut ticket, Some(&cx)), Poll::Ready(Ok(1)));
+        assert_eq!((ticket, connection.pool.used()), (None, 100_001));
     }
 
     #[test]

@@ -253,7 +253,7 @@ impl Connection {
                 now + config.handshake_timeout,
             ),
             keys: KeyRing {
-                initial: Some(initial_keys(new.version, &new.original_dcid, new.side)),
+                initial: Some(initial_keys(new.version, &new.original_dcid, new.side).into()),
                 ..KeyRing::default()
             },
             spaces: SpaceId::ALL.map(|id| Space::new(id, config.max_ack_delay)),
@@ -303,6 +303,8 @@ fn stream_limits(config: &TransportConfig) -> StreamLimits {
         stream_window_bidi_local: config.stream_receive_window,
         stream_window_bidi_remote: config.stream_receive_window,
         stream_window_uni: config.stream_receive_window,
+        max_receive_window: config.max_receive_window,
+        max_stream_window: config.max_stream_receive_window,
         max_concurrent_bidi: config.max_concurrent_bidi_streams,
         max_concurrent_uni: config.max_concurrent_uni_streams,
     }

@@ -59,7 +59,7 @@ impl Connection {
         params.min_ack_delay = None;
         self.streams.set_peer_limits(PeerLimits::from(&params));
         self.paths.active.limit_mtu(params.max_udp_payload_size);
-        self.keys.early_local = Some(keys);
+        self.keys.early_local = Some(keys.into());
         self.handshake.early.state = EarlyData::Offered;
         self.handshake.early.remembered = Some(Box::new(params));
     }
@@ -69,7 +69,7 @@ impl Connection {
         if self.side.is_server()
             && let Some(keys) = self.handshake.session_mut().early_keys()
         {
-            self.keys.early_remote = Some(keys);
+            self.keys.early_remote = Some(keys.into());
             self.parked.keys_changed();
         }
         let (before, state) = (self.handshake.early.state, self.handshake.session().early_data());

@@ -283,7 +283,7 @@ impl Connection {
             self.handshake.crypto(level.space()).push(&out);
             match change {
                 Some(KeyChange::Handshake(keys)) => {
-                    self.keys.handshake = Some(keys);
+                    self.keys.handshake = Some(keys.into());
                     self.handshake.write_level = Level::Handshake;
                     self.parked.keys_changed();
                 }

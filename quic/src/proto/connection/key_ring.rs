@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 use crate::crypto::{AeadLimits, CipherSuite, DirectionKeys, HeaderKey, Keys, OneRttSecrets, PacketKey};
 use crate::packet::{Level, PacketNumber, SpaceId, TransportError, TransportErrorCode as Code};
 
-/// Packet protection of every level that exists at the moment.
+/// Packet protection of every level that exists at the moment. Keys are large, and most of them soon gone: a connection that
+/// lives on has no room for them.
 #[derive(Debug)]
 pub struct KeyRing {
-    pub initial: Option<Keys>,
+    pub initial: Option<Box<Keys>>,
     /// What opens Initials of the version that the client began with, after the server chose another.
-    pub original_initial: Option<DirectionKeys>,
-    pub handshake: Option<Keys>,
+    pub original_initial: Option<Box<DirectionKeys>>,
+    pub handshake: Option<Box<Keys>>,
     /// What a client seals 0-RTT packets with.
-    pub early_local: Option<DirectionKeys>,
+    pub early_local: Option<Box<DirectionKeys>>,
     /// What a server opens them with.
-    pub early_remote: Option<DirectionKeys>,
+    pub early_remote: Option<Box<DirectionKeys>>,
     pub one_rtt: Option<OneRtt>,
     /// Packets that failed to open, of all levels: counts against the integrity limit (RFC 9001 §6.6).
     pub failures: u64,
@@ -48,7 +49,7 @@ pub struct OneRtt {
     next: (PacketKey, PacketKey),
     /// The peer's previous key, for packets that were overtaken by the update, and until when: that is known once the
     /// peer uses the present one.
-    previous: Option<(PacketKey, Option<Instant>)>,
+    previous: Option<Box<(PacketKey, Option<Instant>)>>,
     secrets: OneRttSecrets,
     /// The Key Phase bit of what we send.
     pub phase: bool,
@@ -85,7 +86,7 @@ impl KeyRing {
             Level::Initial => self.initial.as_ref().map(|keys| &keys.local),
             Level::Handshake => self.handshake.as_ref().map(|keys| &keys.local),
             Level::OneRtt => self.one_rtt.as_ref().map(|keys| &keys.local),
-            Level::ZeroRtt => self.early_local.as_ref(),
+            Level::ZeroRtt => self.early_local.as_deref(),
         }
     }
 
@@ -94,7 +95,7 @@ impl KeyRing {
         match level {
             Level::Initial => self.initial.as_ref().map(|keys| &keys.remote),
             Level::Handshake => self.handshake.as_ref().map(|keys| &keys.remote),
-            Level::ZeroRtt => self.early_remote.as_ref(),
+            Level::ZeroRtt => self.early_remote.as_deref(),
             Level::OneRtt => None,
         }
     }
@@ -145,7 +146,7 @@ impl OneRtt {
         if bit == self.phase {
             return (Phase::Present, &self.remote);
         }
-        match &self.previous {
+        match self.previous.as_deref() {
             Some((key, until)) if pn < self.phase_start && until.is_none_or(|until| now < until) => {
                 (Phase::Previous, key)
             }
@@ -184,7 +185,7 @@ impl OneRtt {
         self.phase_largest = self.phase_largest.max(Some(pn));
         if pn < self.phase_start {
             self.phase_start = pn;
-            if let Some((_, until)) = &mut self.previous {
+            if let Some((_, until)) = self.previous.as_deref_mut() {
                 until.get_or_insert(late);
             }
         }
@@ -213,7 +214,7 @@ impl OneRtt {
 
     /// When the peer's previous key is to be forgotten.
     pub fn previous_until(&self) -> Option<Instant> {
-        self.previous.as_ref().and_then(|(_, until)| *until)
+        self.previous.as_deref().and_then(|(_, until)| *until)
     }
 
     /// True while packets of the phase before can be opened.
@@ -248,7 +249,7 @@ impl OneRtt {
     pub fn update(&mut self, next_pn: PacketNumber) {
         let (local, remote) = std::mem::replace(&mut self.next, self.secrets.next_keys());
         self.local.packet = local;
-        self.previous = Some((std::mem::replace(&mut self.remote, remote), None));
+        self.previous = Some(Box::new((std::mem::replace(&mut self.remote, remote), None)));
         self.phase = !self.phase;
         self.phase_start = PacketNumber::MAX;
         self.earlier_largest = self.earlier_largest.max(self.phase_largest.take());

@@ -170,7 +170,7 @@ impl Connection {
     /// The server chose this version: a packet with these keys opened.
     pub(in crate::proto) fn follow_version(&mut self, version: u32, keys: Keys) {
         self.version = version;
-        self.keys.initial = Some(keys);
+        self.keys.initial = Some(keys.into());
         self.handshake.negotiation.settle();
         self.handshake.change_version(version, None);
     }
@@ -207,7 +207,7 @@ impl Connection {
         self.set_handshake_cid(dcid);
         self.version = version;
         self.handshake.restart(session, dcid);
-        self.keys.initial = Some(self.initial_keys_of(version));
+        self.keys.initial = Some(self.initial_keys_of(version).into());
         if let Err(error) = self.pump_tls(now) {
             self.fail(now, error);
         }
@@ -244,7 +244,8 @@ impl Connection {
             self.version = chosen;
             let keys = self.initial_keys_of(chosen);
             // What the client has under way, and what it sends until it learns of this, is of the original version.
-            self.keys.original_initial = self.keys.initial.replace(keys).map(|keys| keys.remote);
+            self.keys.original_initial =
+                self.keys.initial.replace(keys.into()).map(|keys| Box::new(keys.remote));
         }
     }
 }

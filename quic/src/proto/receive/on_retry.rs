@@ -49,7 +49,7 @@ impl Connection {
         self.handshake.retry_scid = Some(scid);
         self.handshake.token = Bytes::copy_from_slice(token);
         self.set_handshake_cid(scid);
-        self.keys.initial = Some(initial_keys(version, &scid, self.side));
+        self.keys.initial = Some(initial_keys(version, &scid, self.side).into());
         // What was sent is gone and says nothing about congestion; packet numbers go on (RFC 9000 §17.2.5.3).
         let [initial, ..] = &mut self.spaces;
         self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);

@@ -37,7 +37,7 @@ impl Connection {
         let keys = match &candidate {
             Some(keys) => Some(&keys.remote),
             None if level == Level::Initial && version != Some(self.version) => {
-                self.keys.original_initial.as_ref()
+                self.keys.original_initial.as_deref()
             }
             None => self.keys.remote(level),
         };

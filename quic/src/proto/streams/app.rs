@@ -94,8 +94,13 @@ impl Streams {
 
     /// The application has read so many of the bytes handed out, or has thrown them away: the peer gets credit.
     pub fn consumed(&mut self, id: StreamId, bytes: u64) {
-        self.received.consume(bytes);
-        self.check_credit();
+        self.consumed_of_connection(bytes);
+        self.consumed_of_stream(id, bytes);
+    }
+
+    /// [`Streams::consumed`] of a stream alone: the connection learns of the same bytes by
+    /// [`Streams::consumed_of_connection`], sooner or later.
+    pub fn consumed_of_stream(&mut self, id: StreamId, bytes: u64) {
         let Some(slot) = self.table.find(id) else { return };
         let Some(stream) = self.table.get_mut(slot) else { return };
         stream.recv.consume(bytes);
@@ -103,6 +108,13 @@ impl Streams {
             self.ask(slot, control::MAX_STREAM_DATA);
         }
         self.retire(slot);
+    }
+
+    /// [`Streams::consumed`] of the connection alone, for bytes of any streams: where many streams are read a little each,
+    /// none of them has much to tell, and all of them together have.
+    pub fn consumed_of_connection(&mut self, bytes: u64) {
+        self.received.consume(bytes);
+        self.check_credit();
     }
 
     /// The application has seen `Finished` or `Reset`, or will never look.
@@ -150,10 +162,50 @@ impl Streams {
         self.check_stream_limit(dir);
     }
 
-    /// Bytes that may be under way or unread on all streams together. Less takes effect as data is consumed.
+    /// Bytes that may be under way or unread on all streams together, from now on: it does not tune itself any more. Less
+    /// takes effect as data is consumed.
     pub fn set_receive_window(&mut self, bytes: u64) {
+        self.limits.max_receive_window = bytes;
         self.received.set_window(bytes);
         self.check_credit();
+    }
+
+    /// Up to which size that window grows by itself, from now on; less than it has makes it smaller as data is consumed.
+    pub fn set_receive_window_ceiling(&mut self, bytes: u64) {
+        self.received.set_ceiling(bytes);
+        self.check_credit();
+    }
+
+    /// The present size of that window.
+    #[must_use]
+    pub fn receive_window(&self) -> u64 {
+        self.received.window()
+    }
+
+    /// The size that window would have if its ceiling were higher; `None` if that does not hold it back.
+    #[must_use]
+    pub fn wanted_receive_window(&self) -> Option<u64> {
+        let wanted = self.received.wanted()?.min(self.limits.max_receive_window);
+        (wanted > self.received.window()).then_some(wanted)
+    }
+
+    /// Bytes that the peer may have us hold: the window, or what is left of a larger one that it was promised.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        self.received.committed()
+    }
+
+    /// Bytes that have arrived and were not consumed, those missing in gaps included.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.received.received() - self.received.consumed()
+    }
+
+    /// The present window of a stream.
+    #[must_use]
+    pub fn stream_receive_window(&self, id: StreamId) -> Option<u64> {
+        let stream = self.table.find(id).and_then(|slot| self.table.get(slot))?;
+        Some(stream.recv.window())
     }
 
     /// The application waits for a stream beyond the peer's limit: tells the peer, once per limit.

@@ -65,6 +65,10 @@ pub struct StreamLimits {
     pub stream_window_bidi_remote: u64,
     /// The same for each unidirectional stream that the peer opens.
     pub stream_window_uni: u64,
+    /// Up to this `receive_window` grows as the application reads. Less than it: not at all.
+    pub max_receive_window: u64,
+    /// Up to this the windows of streams grow as the application reads them.
+    pub max_stream_window: u64,
     /// Bidirectional streams that the peer may have open at a time.
     pub max_concurrent_bidi: u64,
     /// Unidirectional streams that the peer may have open at a time.
@@ -191,6 +195,8 @@ pub struct Streams {
     local: [LocalLimit; 2],
     /// What the peer may send on all streams together.
     received: RecvCredit,
+    /// What the window of a stream has last grown to: another one that grows gets there at once.
+    tuned_window: u64,
     /// What we may send on all streams together.
     credit: SendCredit,
     /// How much of `credit` we have used.
@@ -225,7 +231,8 @@ impl Streams {
                 RemoteLimit::new(limits.max_concurrent_uni),
             ],
             local: Default::default(),
-            received: RecvCredit::new(limits.receive_window),
+            received: RecvCredit::new(limits.receive_window, limits.max_receive_window),
+            tuned_window: 0,
             credit: SendCredit::new(0),
             sent: 0,
             pins: Pins::default(),
@@ -329,6 +336,7 @@ impl Streams {
         self.ids_mut(id).name(id.index());
         let ours = id.initiator() == self.side;
         let (limit, window) = (self.initial_send_limit(id), self.stream_window(id));
+        let max_window = self.limits.max_stream_window;
         let slot = self.table.insert(id);
         let early = self.early;
         if let Some(stream) = self.table.get_mut(slot) {
@@ -337,7 +345,7 @@ impl Streams {
                 stream.send.open(limit);
             }
             if !ours || id.dir() == Dir::Bi {
-                stream.recv.open(window);
+                stream.recv.open(window, max_window);
             }
         }
         if !ours {

@@ -3,6 +3,8 @@
 //! Who gives credit back: bytes that were handed out by [`RecvPart::read`] count as consumed when the application says
 //! so; all others when they are thrown away, by a reset of the peer or because we asked it to stop.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
 use super::RecvChunk;
@@ -85,9 +87,9 @@ impl RecvPart {
     }
 
     /// As a new receiving part, in the memory of an old one.
-    pub(super) fn open(&mut self, window: u64) {
+    pub(super) fn open(&mut self, window: u64, ceiling: u64) {
         self.close();
-        (self.state, self.credit) = (State::Recv, RecvCredit::new(window));
+        (self.state, self.credit) = (State::Recv, RecvCredit::new(window, ceiling));
     }
 
     pub(super) fn close(&mut self) {
@@ -376,8 +378,20 @@ impl RecvPart {
     }
 
     /// The limit for MAX_STREAM_DATA.
-    pub(super) fn advertise(&mut self) -> u64 {
+    pub(super) fn advertise(&mut self, now: Instant, round_trip: Duration, least: u64) -> u64 {
+        self.credit.tune(now, round_trip, least);
         self.credit.advertise()
+    }
+
+    /// How far the limit is kept ahead of what was consumed.
+    pub(super) fn window(&self) -> u64 {
+        self.credit.window()
+    }
+
+    /// The end of what has arrived, gaps included.
+    #[cfg(test)]
+    pub(super) fn received(&self) -> u64 {
+        self.credit.received()
     }
 
     /// True in the RFC's Data Recvd.

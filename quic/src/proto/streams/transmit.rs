@@ -1,5 +1,7 @@
 //! What streams put into packets.
 
+use std::time::{Duration, Instant};
+
 use super::send::Reset;
 use super::table::{Queue, Slot};
 use super::{Streams, control, pending};
@@ -40,9 +42,11 @@ impl Streams {
         true
     }
 
-    /// Writes what is pending about limits, resets and stops, as far as there is room.
-    pub fn write_control(&mut self, w: &mut FrameWriter<'_>) {
+    /// Writes what is pending about limits, resets and stops, as far as there is room. Receive windows follow what was
+    /// read within `round_trip`.
+    pub fn write_control(&mut self, now: Instant, round_trip: Duration, w: &mut FrameWriter<'_>) {
         if self.pending.has(pending::MAX_DATA) {
+            self.received.tune(now, round_trip, 0);
             if !w.frame(&MaxData { maximum: self.received.advertise() }, Some(Token::MaxData)) {
                 return;
             }
@@ -59,7 +63,7 @@ impl Streams {
             }
         }
         while let Some(slot) = self.control.first() {
-            if !self.write_stream_control(slot, w) {
+            if !self.write_stream_control(slot, now, round_trip, w) {
                 return;
             }
             self.table.unlink(&mut self.control, Queue::Control, slot);
@@ -86,7 +90,14 @@ impl Streams {
     }
 
     /// False if there was no room for all of it.
-    fn write_stream_control(&mut self, slot: Slot, w: &mut FrameWriter<'_>) -> bool {
+    fn write_stream_control(
+        &mut self,
+        slot: Slot,
+        now: Instant,
+        round_trip: Duration,
+        w: &mut FrameWriter<'_>,
+    ) -> bool {
+        let tuned = self.tuned_window.min(self.received.window());
         let Some(stream) = self.table.get_mut(slot) else { return true };
         let id = stream.id;
         if stream.control.has(control::RESET_STREAM) {
@@ -111,7 +122,11 @@ impl Streams {
         }
         if stream.control.has(control::MAX_STREAM_DATA) {
             if stream.recv.wants_credit() {
-                let maximum = stream.recv.advertise();
+                let before = stream.recv.window();
+                let maximum = stream.recv.advertise(now, round_trip, tuned);
+                if stream.recv.window() > before {
+                    self.tuned_window = stream.recv.window();
+                }
                 if !w.frame(&MaxStreamData { id, maximum }, Some(Token::MaxStreamData(id))) {
                     return false;
                 }

@@ -132,7 +132,7 @@ impl Connection {
         if self.recovery.ack_requests.is_due() {
             self.write_ack_frequency(writer);
         }
-        self.streams.write_control(writer);
+        self.streams.write_control(now, self.paths.active.cc.rtt.smoothed(), writer);
         if self.pending.new_tokens.is_due() {
             self.write_new_tokens(now, writer);
         }

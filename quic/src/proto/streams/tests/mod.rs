@@ -7,6 +7,10 @@ mod scale;
 mod sending;
 mod transfer;
 mod unordered;
+mod windows;
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -30,6 +34,8 @@ fn limits() -> StreamLimits {
         stream_window_bidi_local: 1000,
         stream_window_bidi_remote: 1000,
         stream_window_uni: 1000,
+        max_receive_window: 3000,
+        max_stream_window: 1000,
         max_concurrent_bidi: 10,
         max_concurrent_uni: 10,
     }
@@ -69,11 +75,23 @@ fn code(code: u32) -> VarInt {
     VarInt::from_u32(code)
 }
 
+/// When the tests begin.
+#[expect(clippy::disallowed_methods, reason = "any moment will do")]
+fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
+}
+
 /// Fills a packet of `size` bytes; `None` if nothing was written.
 fn packet(streams: &mut Streams, size: usize) -> Option<Packet> {
+    packet_at(streams, start(), size)
+}
+
+/// The same at some moment; a round trip takes 100 ms.
+fn packet_at(streams: &mut Streams, now: Instant, size: usize) -> Option<Packet> {
     let (mut buf, mut content, mut counts) = (Vec::new(), PacketContent::default(), FrameCounts::default());
     let mut w = FrameWriter::new(&mut buf, size, &mut content, &mut counts);
-    streams.write_control(&mut w);
+    streams.write_control(now, Duration::from_millis(100), &mut w);
     streams.write_data(&mut w);
     assert!(buf.len() <= size);
     let mut frames = Frames::new(Bytes::from(buf));

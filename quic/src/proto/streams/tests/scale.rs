@@ -13,6 +13,8 @@ fn roomy(streams: u64) -> Streams {
         stream_window_bidi_local: 1 << 24,
         stream_window_bidi_remote: 1 << 24,
         stream_window_uni: 1 << 24,
+        max_receive_window: 0,
+        max_stream_window: 0,
         max_concurrent_bidi: streams,
         max_concurrent_uni: streams,
     };
