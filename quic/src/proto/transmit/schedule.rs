@@ -52,7 +52,11 @@ impl Connection {
                 // So that the answer to a probe does not wait.
                 writer.frame(&ImmediateAck, None);
             }
+            let room = writer.remaining();
             self.write_data_frames(now, writer);
+            if writer.content().ack_eliciting && writer.remaining() == room {
+                self.one_probe_is_enough(space);
+            }
         }
         if self.pending.probes(space) > 0 && !writer.content().ack_eliciting && space != SpaceId::Data {
             // The probe before took all there was. If that is lost, a PING does not bring the handshake on.
@@ -62,12 +66,16 @@ impl Connection {
         let ping = self.pending.probes(space) > 0 || (space == SpaceId::Data && self.pending.ping);
         if ping && !writer.content().ack_eliciting {
             writer.frame(&Ping, Some(Token::Ping));
-            // One does: more say no more (RFC 9002 §6.2.4).
-            self.pending.set_probes(space, self.pending.probes(space).min(1));
+            self.one_probe_is_enough(space);
         }
         if space == SpaceId::Data {
             self.pending.ping &= !writer.content().ack_eliciting;
         }
+    }
+
+    /// There is nothing to send: more probes say no more (RFC 9002 §6.2.4).
+    fn one_probe_is_enough(&mut self, space: SpaceId) {
+        self.pending.set_probes(space, self.pending.probes(space).min(1));
     }
 
     /// Writes a client's first flight as it was planned. False if nothing of the plan is left, or a timer has other plans.
