@@ -390,7 +390,7 @@ impl RecvPart {
 
     /// The end of what has arrived, gaps included.
     #[cfg(test)]
-    pub(super) fn received(&self) -> u64 {
+    pub(super) fn highest(&self) -> u64 {
         self.credit.received()
     }
 

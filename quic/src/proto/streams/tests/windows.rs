@@ -19,7 +19,7 @@ fn receiver() -> Streams {
 
 /// The peer sends so many bytes more, and they are read.
 fn transfer(s: &mut Streams, id: StreamId, bytes: u64) {
-    let offset = s.table.find(id).map_or(0, |slot| s.table.get(slot).unwrap().recv.received());
+    let offset = s.table.find(id).map_or(0, |slot| s.table.get(slot).unwrap().recv.highest());
     s.on_stream(id, offset, false, zeroes(usize::try_from(bytes).unwrap())).unwrap();
     while let Some(RecvChunk::Data(data)) = s.read(id) {
         s.consumed(id, data.len() as u64);
