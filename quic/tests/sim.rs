@@ -3,47 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use gannet::config::{ClientConfig, ServerConfig, TransportConfig};
 use gannet::sim::{Event, EventKind, Network, Node};
 use gannet::{Connection, Endpoint};
-use rcgen::{CertificateParams, KeyPair, SerialNumber};
-use rustls::RootCertStore;
-use rustls::pki_types::PrivatePkcs8KeyDer;
 
-const ALPN: &[u8] = b"test";
-
-fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn host(n: u8) -> IpAddr {
-    IpAddr::from([10, 0, 0, n])
-}
-
-fn server_addr() -> SocketAddr {
-    (host(1), 443).into()
-}
-
-/// Bytes that tell where they belong.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8 ^ (i >> 12) as u8).collect()
-}
-
-/// With signatures of one length.
-fn configs() -> (ClientConfig, ServerConfig) {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
-    params.serial_number = Some(SerialNumber::from(1));
-    let cert = params.self_signed(&key).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone()).unwrap();
-    let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    let transport =
-        TransportConfig::builder().max_idle_timeout(Some(Duration::from_secs(120))).build().unwrap();
-    let client = ClientConfig::with_roots(roots, &[ALPN]).unwrap();
-    let server = ServerConfig::with_single_cert(vec![cert.der().clone()], private, &[ALPN]).unwrap();
-    (client.transport(transport.clone()), server.transport(transport))
-}
+#[path = "common/sim.rs"]
+mod common;
+use common::{configs, host, ms, pattern, server_addr};
 
 /// A server at host 1, and clients at the hosts after it.
 struct World {
@@ -289,4 +254,19 @@ async fn a_reader_without_order_does_not_wait_for_what_was_lost() {
     let ((), (all, early)) = tokio::join!(sending, reading);
     assert!(all == Some(data), "all of it");
     assert!(early > 0, "nothing came ahead of a gap");
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_hosts_of_version_6() {
+    let network = Network::new(1);
+    let [client, server] = ["2001:db8::1", "2001:db8::2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    network.link_both(client, server, &[Node::Delay(ms(5))]);
+    let (client_config, server_config) = configs();
+    let listening = network.server((server, 443), server_config).unwrap();
+    let endpoint = network.client((client, 0), client_config).unwrap();
+    let connecting = endpoint.connect((server, 443).into(), "localhost").unwrap();
+    let accepting = async { listening.accept().await.unwrap().accept().await.unwrap() };
+    let (connection, accepted) = tokio::join!(connecting, accepting);
+    transfer(&connection.unwrap(), &accepted, 10_000).await;
+    assert_eq!(accepted.remote_address().ip(), client);
 }

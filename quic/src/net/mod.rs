@@ -36,7 +36,7 @@ pub type SocketFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Sends and receives datagrams for an endpoint.
 ///
 /// The system's UDP sockets come with the crate; another implementation can carry datagrams over something else, for
-/// example a simulated network. Give it to an endpoint with `EndpointBuilder::socket`.
+/// example the simulated network of the feature `sim`. Give it to an endpoint with `EndpointBuilder::socket`.
 pub trait Socket: fmt::Debug + Send + Sync + 'static {
     /// Receives into the first buffers, says in `meta` what each holds, and returns how many were filled: at
     /// least one. The buffers keep their length; those of [`Socket::receive_buffer_size`] are long enough.

@@ -13,7 +13,8 @@ use crate::net::sim::{Datagram, Network};
 
 use super::socket::Queue;
 
-/// The links, the sockets, and the task's alarm.
+/// The links, the sockets, and the task's alarm. The lock of a socket's queue is taken under this one, never the other way
+/// round.
 #[derive(Debug)]
 pub(super) struct Carrier {
     pub(super) seed: u64,

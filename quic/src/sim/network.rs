@@ -65,7 +65,8 @@ impl Network {
 
     /// Puts a host behind a NAT at this address, or moves it there: from now on others see each of its sockets at a port
     /// of that address. Call it again for new ports, with the same address or another one; what is sent to the old ones
-    /// goes nowhere.
+    /// goes nowhere, and what is on its way still arrives. Several hosts can share an address outside, which must be that
+    /// of no host.
     ///
     /// Links are laid to and from the host's own address.
     pub fn nat(&self, host: IpAddr, outside: IpAddr) {
