@@ -3,7 +3,8 @@
 //! An [`Endpoint`] is a socket and its connections, as client, as server, or both. A [`Connection`] opens and accepts
 //! streams; a [`SendStream`] is an `AsyncWrite`, a [`RecvStream`] an `AsyncRead`.
 //!
-//! ```
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
 //! use gannet::Endpoint;
 //! use gannet::config::{ClientConfig, ServerConfig};
 //!

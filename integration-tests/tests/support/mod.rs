@@ -48,7 +48,7 @@ pub fn quinn_server_config(identity: &Identity, early: bool) -> quinn::ServerCon
 }
 
 /// Offers early data where it can.
-pub fn quinn_client(identity: &Identity) -> quinn::Endpoint {
+pub fn quinn_client_config(identity: &Identity) -> quinn::ClientConfig {
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -56,10 +56,12 @@ pub fn quinn_client(identity: &Identity) -> quinn::Endpoint {
         .with_no_client_auth();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     tls.enable_early_data = true;
+    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+}
+
+pub fn quinn_client(identity: &Identity) -> quinn::Endpoint {
     let mut endpoint = quinn::Endpoint::client(localhost()).unwrap();
-    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(
-        QuicClientConfig::try_from(tls).unwrap(),
-    )));
+    endpoint.set_default_client_config(quinn_client_config(identity));
     endpoint
 }
 

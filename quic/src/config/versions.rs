@@ -113,14 +113,12 @@ impl ServerVersions {
     }
 
     /// The numbers that a client may begin with.
-    #[cfg_attr(not(any(feature = "tokio", test)), expect(dead_code, reason = "used by the driver"))]
-    pub(crate) fn acceptable(&self) -> impl Iterator<Item = u32> {
+    pub fn acceptable(&self) -> impl Iterator<Item = u32> {
         self.acceptable.iter().map(|version| version.as_u32())
     }
 
     /// The numbers in Version Negotiation packets.
-    #[cfg_attr(not(any(feature = "tokio", test)), expect(dead_code, reason = "used by the driver"))]
-    pub(crate) fn offer(&self) -> impl Iterator<Item = u32> {
+    pub fn offer(&self) -> impl Iterator<Item = u32> {
         self.offered.iter().map(|version| version.as_u32())
     }
 

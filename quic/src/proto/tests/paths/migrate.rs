@@ -32,6 +32,26 @@ fn a_client_moves_and_nothing_is_lost() {
     world.assert_open();
 }
 
+/// Whose acknowledgments are not of what it received is soon found out on another path, too.
+#[test]
+fn numbers_are_left_out_soon_after_a_move() {
+    for seed in 0..8 {
+        let mut world = World::connected(Setup { seed, ..Setup::default() });
+        world.migrate(1);
+        world.send(Side::Client, 100_000);
+        world.send(Side::Server, 100_000);
+        let before = [Side::Client, Side::Server].map(|side| world.connection(side).spaces[2].sent.next());
+        world.run_for(1_000 * MS);
+        for (side, before) in [Side::Client, Side::Server].into_iter().zip(before) {
+            assert_eq!(world.connection(side).stats().path_changes, 1);
+            let sent = &world.connection(side).spaces[2].sent;
+            let skipped = |pn: &u64| sent.check(std::iter::once(*pn..=*pn)).is_err();
+            assert!((before..sent.next()).any(|pn| skipped(&pn)), "{side:?} from {before}");
+        }
+        world.assert_open();
+    }
+}
+
 /// On a path of which nothing is known, the peer acknowledges as often as it would unasked.
 #[test]
 fn on_another_path_acknowledgments_come_more_often_again() {
