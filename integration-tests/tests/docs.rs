@@ -44,6 +44,31 @@ fn every_path_that_the_architecture_names_exists() {
     assert!(missing.is_empty(), "docs/ARCHITECTURE.md names what is not there: {missing:?}");
 }
 
+/// `path/to/file.rs: `one`, `two`; other.rs: `three``: the tests are in the files.
+#[test]
+fn every_test_that_the_threats_name_exists() {
+    let text = fs::read_to_string(top().join("docs/threats.md")).unwrap();
+    let (mut source, mut seen, mut missing) = (String::new(), 0, Vec::new());
+    // Names are not in fenced blocks.
+    for line in text.split("```").step_by(2).flat_map(str::lines) {
+        for (part, quote) in line.split('`').enumerate() {
+            if part % 2 == 0 {
+                let file = quote.split([' ', '(']).filter_map(|word| word.strip_suffix(".rs:")).next_back();
+                if let Some(file) = file {
+                    source = fs::read_to_string(top().join(format!("{file}.rs"))).expect(file);
+                }
+            } else if !quote.contains(['/', ' ']) {
+                seen += 1;
+                if !source.contains(&format!("fn {quote}(")) {
+                    missing.push(quote);
+                }
+            }
+        }
+    }
+    assert!(seen > 60, "the test finds no names any more: {seen}");
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut broken = Vec::new();

@@ -198,6 +198,59 @@ async fn port_zero_and_empty_datagrams_are_dropped_before_anything_looks_at_them
     assert_eq!(endpoint.stats().malformed, 2);
 }
 
+/// A socket on which empty datagrams arrive without end, as fast as they are read.
+#[derive(Debug, Default)]
+struct Void {
+    polls: std::sync::atomic::AtomicU64,
+}
+
+impl Socket for Void {
+    fn poll_recv(
+        &self,
+        _: &mut Context<'_>,
+        buffers: &mut [Buffer],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        self.polls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let filled = buffers.len().min(meta.len());
+        for meta in &mut meta[..filled] {
+            let remote = (Ipv4Addr::LOCALHOST, 9).into();
+            *meta = RecvMeta { remote, local_ip: None, len: 0, segment_size: 1, ecn: None };
+        }
+        Poll::Ready(Ok(filled))
+    }
+
+    fn try_send(&self, _: &Transmit<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn writable(self: Arc<Self>) -> SocketFuture<io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok((Ipv4Addr::LOCALHOST, 1).into())
+    }
+}
+
+/// CVE-2026-11352: an empty datagram is work like any other, so that others get their turn. All tasks share one thread.
+#[tokio::test]
+async fn empty_datagrams_without_end_leave_room_for_others() {
+    let void = Arc::new(Void::default());
+    let (_, server_config) = configs();
+    let flooded = Endpoint::builder().server(server_config).socket(void.clone()).unwrap();
+    let (client, server) = endpoints();
+    let (a, b) = in_time(connect(&client, &server)).await;
+    let mut send = a.open_uni().await.unwrap();
+    send.write_all(b"in between").await.unwrap();
+    drop(send.finish());
+    let mut recv = in_time(b.accept_uni()).await.unwrap();
+    assert_eq!(in_time(recv.read_to_end(100)).await.unwrap(), b"in between");
+    let polls = void.polls.load(std::sync::atomic::Ordering::Relaxed);
+    let counted = flooded.stats().malformed;
+    assert!(polls > 1 && counted >= 32 * (polls - 1), "{counted} in {polls} turns");
+}
+
 /// The datagrams that a client begins with.
 async fn first_flight(config: &ClientConfig) -> Vec<Vec<u8>> {
     let (_arrive, wire) = Wire::new();

@@ -95,6 +95,12 @@ impl RemoteCids {
         }
     }
 
+    /// How many retirements the peer is not known to have heard of.
+    #[cfg(test)]
+    pub fn retiring(&self) -> usize {
+        self.to_retire.len() + self.retiring.len()
+    }
+
     /// The peer issues an ID (RFC 9000 §19.15).
     ///
     /// # Errors

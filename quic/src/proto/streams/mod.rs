@@ -315,6 +315,17 @@ impl Streams {
         self.len() == 0
     }
 
+    /// Bytes of received data that are held, with what holding them costs.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.table
+            .slots()
+            .into_iter()
+            .filter_map(|slot| self.table.get(slot))
+            .map(|stream| stream.recv.memory())
+            .sum()
+    }
+
     fn initial_send_limit(&self, id: StreamId) -> u64 {
         match (id.dir(), id.initiator() == self.side) {
             (Dir::Uni, _) => self.peer.initial_max_stream_data_uni,

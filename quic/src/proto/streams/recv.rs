@@ -394,6 +394,11 @@ impl RecvPart {
         self.credit.received()
     }
 
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.assembler.memory()
+    }
+
     /// True in the RFC's Data Recvd.
     fn has_all(&self) -> bool {
         match self.reset {

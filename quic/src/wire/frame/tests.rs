@@ -152,6 +152,51 @@ fn each_frame_cut_anywhere_is_refused() {
     }
 }
 
+/// All types of one and two bytes, and some of each longer form, cut off at every byte of a few fields that follow.
+#[test]
+fn every_type_cut_off_anywhere_is_a_frame_or_an_error() {
+    // Those of drafts among them.
+    let known = |ty: u64| ty <= 0x1f || matches!(ty, 0x24 | 0x30 | 0x31 | 0xaf);
+    let longer = (14..62).flat_map(|bits| [(1 << bits) - 1, 1 << bits, (1 << bits) + 7]).chain([MAX]);
+    for ty in (0..1 << 14).chain(longer) {
+        let mut bytes = encoded_varint(ty);
+        let own = bytes.len();
+        bytes.extend([0x40, 0x41, 0xc0, 0, 0, 0, 0, 0, 0, 9, 0x80, 0, 1, 0, 5, 0, 1, 2, 3]);
+        for len in 1..=bytes.len() {
+            let mut frames = Frames::new(Bytes::copy_from_slice(&bytes[..len]));
+            let mut steps = 0;
+            let error = loop {
+                steps += 1;
+                assert!(steps <= len + 1, "{ty:#x} cut to {len}: each step takes a byte at least");
+                match frames.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break None,
+                    Err(error) => break Some(error),
+                }
+            };
+            if let Some(error) = &error {
+                assert!(
+                    matches!(error.code, Code::FRAME_ENCODING_ERROR | Code::PROTOCOL_VIOLATION),
+                    "{error}"
+                );
+            }
+            if len < own {
+                let error = error.unwrap_or_else(|| panic!("{ty:#x}: a type that is cut off"));
+                assert_eq!((error.code, error.frame_type), (Code::FRAME_ENCODING_ERROR, None));
+            } else if !known(ty) {
+                let error = error.unwrap_or_else(|| panic!("{ty:#x} is no frame"));
+                assert_eq!((error.code, error.frame_type), (Code::FRAME_ENCODING_ERROR, Some(ty)));
+            }
+        }
+    }
+}
+
+fn encoded_varint(value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    crate::wire::varint::encode(value, &mut out);
+    out
+}
+
 #[test]
 fn an_empty_payload_has_no_frame() {
     assert_eq!(all(&[]), Ok(vec![]));

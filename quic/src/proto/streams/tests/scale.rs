@@ -46,6 +46,40 @@ fn busy(s: &mut Streams, id: StreamId, packets: u64) -> Duration {
     (0..5).map(|n| round(s, n)).min().unwrap()
 }
 
+/// Single bytes with gaps on many streams, up to the end of all windows: RUSTSEC-2026-0185.
+// covers: R9000-21.7-01
+#[test]
+fn gaps_on_many_streams_cost_little_more_than_the_window_of_the_connection() {
+    const WINDOW: u64 = 2 << 20;
+    let limits = StreamLimits {
+        receive_window: WINDOW,
+        max_receive_window: 0,
+        max_stream_window: 0,
+        stream_window_bidi_local: 256 << 10,
+        stream_window_bidi_remote: 256 << 10,
+        stream_window_uni: 256 << 10,
+        max_concurrent_bidi: 100,
+        max_concurrent_uni: 100,
+    };
+    // Small steps fill the pages, large ones touch as many as there are.
+    for step in [2, 513, 4096, 64 << 10] {
+        let mut s = Streams::new(ME, limits);
+        let mut accepted = 0_u64;
+        'streams: for index in 0..100 {
+            for at in (1..256 << 10).step_by(step) {
+                // The limit of the connection ends it.
+                if s.on_stream(uni(PEER, index), at, false, zeroes(1)).is_err() {
+                    break 'streams;
+                }
+                accepted += 1;
+            }
+        }
+        assert!(accepted >= 8 * (256 << 10) / step as u64);
+        let memory = s.memory();
+        assert!(memory < WINDOW as usize * 3 / 2, "{memory} bytes for {accepted} pieces {step} bytes apart");
+    }
+}
+
 #[test]
 fn idle_streams_cost_nothing_per_packet() {
     let mut few = roomy(20_000);

@@ -4,7 +4,7 @@ use super::{Hostile, MS, Stage, ack};
 use crate::packet::{ConnectionId, Dir, Level, ResetToken, Rng, Side, StreamId, TransportErrorCode as Code};
 use crate::proto::RouteChange;
 use crate::proto::tests::pair::{Pair, Setup, bytes};
-use crate::wire::frame::{Frame, NewConnectionId, RetireConnectionId};
+use crate::wire::frame::{Frame, MaxData, MaxStreamData, MaxStreams, NewConnectionId, RetireConnectionId};
 
 fn new(sequence: u64, retire_prior_to: u64) -> Frame {
     let bytes = sequence.to_be_bytes();
@@ -105,6 +105,41 @@ fn a_flood_of_retirements_that_nobody_acknowledges_closes() {
         }
         hostile.assert_closed(Code::CONNECTION_ID_LIMIT_ERROR, Some(0x18));
     }
+}
+
+/// The window is as small as it gets, and so hardly anything leaves: what waits is bounded all the same.
+// covers: R9000-5.1.2-04
+#[test]
+fn a_flood_of_retirements_while_the_window_is_collapsed_closes() {
+    let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
+    let id = StreamId::new(Side::Server, Dir::Uni, 0);
+    hostile.send(
+        Level::OneRtt,
+        &[MaxStreams { dir: Dir::Uni, maximum: 1 }.into(), MaxData { maximum: 1 << 30 }.into()],
+    );
+    hostile.victim().connection.streams().write(id, bytes(1 << 20));
+    hostile.send(Level::OneRtt, &[MaxStreamData { id, maximum: 1 << 30 }.into()]);
+    let window = |hostile: &mut Hostile| hostile.victim().connection.stats().congestion_window;
+    let before = window(&mut hostile);
+    // All but the last probe is lost, over a long time.
+    hostile.wait(5_000 * MS);
+    let heard = hostile.heard.len();
+    while hostile.heard.len() == heard {
+        hostile.wait(5 * MS);
+    }
+    let last = hostile.heard.iter().map(|packet| packet.pn).max().unwrap();
+    hostile.send(Level::OneRtt, &[ack(&[last..=last])]);
+    let after = window(&mut hostile);
+    assert!(after < before / 3, "{before} {after}");
+    hostile.assert_open();
+    let mut sequence = 10;
+    while hostile.victim().closed().is_none() {
+        hostile.send(Level::OneRtt, &[new(sequence, sequence)]);
+        sequence += 1;
+        let waiting = hostile.victim().connection.remote_cids.retiring();
+        assert!(waiting <= 65 && sequence < 200, "{waiting}");
+    }
+    hostile.assert_closed(Code::CONNECTION_ID_LIMIT_ERROR, Some(0x18));
 }
 
 /// The same at a speed that the answers keep up with is a waste of time and no harm.

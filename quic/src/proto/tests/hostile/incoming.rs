@@ -250,7 +250,7 @@ fn refused_and_retried_in_any_order() {
     assert!(answers(&mut hostile, retry).is_empty());
 }
 
-// covers: R9000-8.1.2-02 R9000-8.1.3-10 R9000-8.1.3-11 R9000-8.1.4-02 R9000-8.1.4-03 R9000-8.1.4-07
+// covers: R9000-8.1.2-02 R9000-8.1.3-10 R9000-8.1.3-11 R9000-8.1.4-02 R9000-8.1.4-03 R9000-8.1.4-07 R9000-21.3-01
 #[test]
 fn a_retry_token_is_good_for_one_address_one_connection_and_a_short_time() {
     let retried = || {
