@@ -328,7 +328,7 @@ impl TransportConfigBuilder {
 
     /// How many frames the peer may send per second that change nothing (RFC 9000 §21.9): PING, empty STREAM and CRYPTO frames,
     /// small pieces of data that were there before, limits that are no higher, BLOCKED frames, challenges, acknowledgments
-    /// of what was acknowledged. Default 10,000; twice as many may come at once, and `u32::MAX` means any number.
+    /// of what was acknowledged, wishes for acknowledgments (IMMEDIATE_ACK, ACK_FREQUENCY). Default 10,000; twice as many may come at once, and `u32::MAX` means any number.
     ///
     /// For each two packets of ours that ask for an acknowledgment one more is allowed; a few in a packet that also has
     /// other frames do not count. More end the connection with PROTOCOL_VIOLATION.

@@ -54,12 +54,14 @@ impl Connection {
 
     pub(super) fn on_immediate_ack(&mut self) -> Result<(), TransportError> {
         self.min_ack_delay()?;
+        self.floods.idle += 1;
         self.space(SpaceId::Data).received.ack_at_once();
         Ok(())
     }
 
     pub(super) fn on_ack_frequency(&mut self, frame: &AckFrequency) -> Result<(), TransportError> {
         let shortest = self.min_ack_delay()?;
+        self.floods.idle += 1;
         if !self.space(SpaceId::Data).received.is_news(frame.sequence) {
             return Ok(());
         }

@@ -118,6 +118,7 @@ fn idle_frames(hostile: Side) -> Vec<Frame> {
         StreamDataBlocked { id: known, limit: 1 }.into(),
         StreamsBlocked { dir: Dir::Bi, limit: 1 }.into(),
         StreamsBlocked { dir: Dir::Uni, limit: 1 }.into(),
+        Frame::ImmediateAck,
         PathChallenge { data: [1; 8] }.into(),
         PathResponse { data: [1; 8] }.into(),
         stop(ours),
