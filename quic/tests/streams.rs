@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Pair, in_time, pattern};
-use gannet::config::TransportConfig;
+use gannet::config::{TransportConfig, TransportConfigBuilder};
 use gannet::error::{ReadError, ReadToEndError, WriteError};
 use gannet::{ClosedStream, ConnectionError, ResetAtError, VarInt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Windows that take all that is sent before anybody reads.
+fn roomy() -> TransportConfigBuilder {
+    TransportConfig::builder().stream_receive_window(6 << 20).receive_window(16 << 20)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_echo_comes_back_whole() {
@@ -127,7 +132,7 @@ async fn a_dropped_stream_is_reset_and_a_finished_one_is_not() {
 
 #[tokio::test]
 async fn a_graceful_close_waits_for_finished_streams_and_no_longer() {
-    let pair = Pair::with(TransportConfig::default());
+    let pair = Pair::with(roomy().build().unwrap());
     let (client, server) = pair.connect().await;
     let data = pattern(2_000_000);
     let mut send = client.open_uni().await.unwrap();
@@ -208,7 +213,7 @@ async fn what_has_arrived_can_be_read_after_the_connection_is_over() {
 #[tokio::test]
 async fn what_was_acknowledged_is_readable_after_the_peer_has_closed() {
     // The smallest datagrams: many pieces.
-    let pair = Pair::with(TransportConfig::builder().mtu_upper_bound(None).build().unwrap());
+    let pair = Pair::with(roomy().mtu_upper_bound(None).build().unwrap());
     let (client, server) = pair.connect().await;
     let data = pattern(4_000_000);
     let (mut send, _) = server.open_bi().await.unwrap();
