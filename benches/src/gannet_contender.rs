@@ -17,8 +17,8 @@ use gannet_benches::meter::{Cost, Meter};
 use crate::{
     tls,
     workload::{
-        CONNECTION_WINDOW, Contender, DEADLINE, OURS, PACKET, STREAM_WINDOW, Workload, next_chunk, runtime,
-        source, two_threads,
+        CONNECTION_WINDOW, Contender, DATAGRAMS, DEADLINE, OURS, PACKET, STREAM_WINDOW, Workload, datagrams,
+        next_chunk, runtime, source, two_threads,
     },
 };
 
@@ -71,6 +71,7 @@ fn transport() -> Result<TransportConfig> {
 async fn serve(connection: Connection) -> Result<()> {
     let source = source();
     let mut tasks = JoinSet::new();
+    tasks.spawn(send_datagrams(connection.clone(), source.clone()));
     // Ends when the client closes.
     while let Ok((send, recv)) = connection.accept_bi().await {
         tasks.spawn(respond(send, recv, source.clone()));
@@ -78,6 +79,36 @@ async fn serve(connection: Connection) -> Result<()> {
             done??;
         }
     }
+    Ok(())
+}
+
+/// Each unidirectional stream asks for datagrams of some size, until it ends.
+async fn send_datagrams(connection: Connection, source: Bytes) -> Result<()> {
+    while let Ok(mut recv) = connection.accept_uni().await {
+        let mut size = [0; 8];
+        recv.read_exact(&mut size).await?;
+        let size = usize::try_from(u64::from_be_bytes(size))?;
+        let end = tokio::spawn(async move { recv.read_to_end(0).await });
+        let mut batch = Vec::new();
+        while !end.is_finished() {
+            batch.extend(datagrams(&source, size));
+            if connection.send_datagrams_wait(&mut batch).await.is_err() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn read_datagrams(connection: &Connection, count: u64, size: usize) -> Result<()> {
+    let mut ask = connection.open_uni().await?;
+    ask.write_all(&(size as u64).to_be_bytes()).await?;
+    let (mut got, mut batch) = (0, Vec::new());
+    while got < count {
+        got += connection.read_datagrams(&mut batch, DATAGRAMS).await? as u64;
+        ensure!(batch.drain(..).all(|data| data.len() == size), "a datagram of another size");
+    }
+    ask.shutdown().await?;
     Ok(())
 }
 
@@ -103,9 +134,13 @@ async fn fetch(
         let connection = connection.clone();
         move |wanted| get(connection.clone(), wanted)
     };
-    workload.warm_up().run(get.clone()).await?;
+    let work = async |workload| match workload {
+        Workload::Datagrams { count, size } => read_datagrams(&connection, count, size).await,
+        _ => workload.run(get.clone()).await,
+    };
+    work(workload.warm_up()).await?;
     let meter = Meter::start();
-    workload.run(get).await?;
+    work(workload).await?;
     let cost = meter.stop();
     connection.close(VarInt::default(), b"");
     Ok(cost)

@@ -8,7 +8,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey, quic};
 
@@ -47,6 +47,10 @@ impl Contender for Limit {
             Work::Udp => "limit (a) UDP",
             Work::Sealed => LIMIT,
         }
+    }
+
+    fn can(&self, workload: Workload) -> bool {
+        !matches!(workload, Workload::Datagrams { .. })
     }
 
     fn run(&self, workload: Workload) -> Result<Cost> {
@@ -132,6 +136,7 @@ impl Link {
                     served += requests;
                 }
             }
+            Workload::Datagrams { .. } => bail!("nothing to compare with"),
         }
         Ok(())
     }
@@ -159,6 +164,7 @@ impl Link {
                     done += burst;
                 }
             }
+            Workload::Datagrams { .. } => bail!("nothing to compare with"),
         }
         Ok(())
     }

@@ -40,6 +40,12 @@ struct Options {
     /// Length of a response, bytes.
     #[arg(long, default_value_t = 1024)]
     response: u64,
+    /// Number of datagrams, of 1200 bytes each.
+    #[arg(long, default_value_t = 1_000_000)]
+    datagrams: u64,
+    /// Only workloads whose name contains this.
+    #[arg(long, default_value = "")]
+    work: String,
     /// Only contenders whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -67,12 +73,14 @@ fn main() -> Result<()> {
             concurrent: options.concurrent,
             response: options.response,
         },
+        Workload::Datagrams { count: options.datagrams, size: 1200 },
     ];
     let mut contenders = contenders();
     contenders.retain(|contender| contender.name().contains(&options.only));
 
     let mut out = io::stdout().lock();
-    for workload in workloads {
+    for workload in workloads.into_iter().filter(|workload| workload.name().contains(&options.work)) {
+        let contenders: Vec<_> = contenders.iter().filter(|contender| contender.can(workload)).collect();
         let mut costs: Vec<_> = contenders.iter().map(|contender| (contender.name(), Vec::new())).collect();
         for round in 0..options.rounds {
             let mut order: Vec<usize> = (0..contenders.len()).collect();

@@ -14,8 +14,8 @@ use gannet_benches::meter::{Cost, Meter};
 use crate::{
     tls,
     workload::{
-        CONNECTION_WINDOW, Contender, DEADLINE, PACKET, STREAM_WINDOW, Workload, next_chunk, runtime, socket,
-        source, two_threads,
+        CONNECTION_WINDOW, Contender, DEADLINE, PACKET, STREAM_WINDOW, Workload, datagrams, next_chunk,
+        runtime, socket, source, two_threads,
     },
 };
 
@@ -79,6 +79,7 @@ fn transport() -> Result<Arc<TransportConfig>> {
 async fn serve(connection: Connection) -> Result<()> {
     let source = source();
     let mut tasks = JoinSet::new();
+    tasks.spawn(send_datagrams(connection.clone(), source.clone()));
     // Ends when the client closes.
     while let Ok((send, recv)) = connection.accept_bi().await {
         tasks.spawn(respond(send, recv, source.clone()));
@@ -86,6 +87,34 @@ async fn serve(connection: Connection) -> Result<()> {
             done??;
         }
     }
+    Ok(())
+}
+
+/// Each unidirectional stream asks for datagrams of some size, until it ends.
+async fn send_datagrams(connection: Connection, source: Bytes) -> Result<()> {
+    while let Ok(mut recv) = connection.accept_uni().await {
+        let mut size = [0; 8];
+        recv.read_exact(&mut size).await?;
+        let size = usize::try_from(u64::from_be_bytes(size))?;
+        let end = tokio::spawn(async move { recv.read_to_end(0).await });
+        'sending: while !end.is_finished() {
+            for data in datagrams(&source, size) {
+                if connection.send_datagram_wait(data).await.is_err() {
+                    break 'sending;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn read_datagrams(connection: &Connection, count: u64, size: usize) -> Result<()> {
+    let mut ask = connection.open_uni().await?;
+    ask.write_all(&(size as u64).to_be_bytes()).await?;
+    for _ in 0..count {
+        ensure!(connection.read_datagram().await?.len() == size, "a datagram of another size");
+    }
+    ask.finish()?;
     Ok(())
 }
 
@@ -111,9 +140,13 @@ async fn fetch(
         let connection = connection.clone();
         move |wanted| get(connection.clone(), wanted)
     };
-    workload.warm_up().run(get.clone()).await?;
+    let work = async |workload| match workload {
+        Workload::Datagrams { count, size } => read_datagrams(&connection, count, size).await,
+        _ => workload.run(get.clone()).await,
+    };
+    work(workload.warm_up()).await?;
     let meter = Meter::start();
-    workload.run(get).await?;
+    work(workload).await?;
     let cost = meter.stop();
     connection.close(VarInt::from_u32(0), b"");
     Ok(cost)

@@ -48,10 +48,15 @@ const REQUESTS: &[Quantity] = &[
     Quantity { name: "us CPU/request", of: |cost, work| cost.cpu.as_secs_f64() * 1e6 / amount(work) },
 ];
 
+const DATAGRAMS: &[Quantity] = &[
+    Quantity { name: "k datagrams/s", of: |cost, work| amount(work) * 1e-3 / cost.wall.as_secs_f64() },
+    Quantity { name: "us CPU/datagram", of: |cost, work| cost.cpu.as_secs_f64() * 1e6 / amount(work) },
+];
+
 fn amount(workload: Workload) -> f64 {
     match workload {
         Workload::Download { bytes } => bytes as f64,
-        Workload::Requests { count, .. } => count as f64,
+        Workload::Requests { count, .. } | Workload::Datagrams { count, .. } => count as f64,
     }
 }
 
@@ -73,6 +78,7 @@ pub fn figures(workload: Workload, costs: &[(&'static str, Vec<Cost>)]) -> Vec<F
     let quantities = match workload {
         Workload::Download { .. } => DOWNLOAD,
         Workload::Requests { .. } => REQUESTS,
+        Workload::Datagrams { .. } => DATAGRAMS,
     };
     for (contender, costs) in costs {
         for quantity in quantities {

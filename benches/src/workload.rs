@@ -29,6 +29,8 @@ pub const STREAM_WINDOW: u32 = 8 << 20;
 pub const CONNECTION_WINDOW: u32 = 16 << 20;
 /// No single run may take longer than this.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+/// How many datagrams either side hands over at a time, if its API lets it.
+pub const DATAGRAMS: usize = 64;
 /// What a server hands to its transport at a time, bytes.
 pub const CHUNK: usize = 64 << 10;
 
@@ -49,6 +51,13 @@ pub enum Workload {
         /// Length of a response, bytes.
         response: u64,
     },
+    /// Datagrams as fast as they come, until so many have arrived; others may be lost.
+    Datagrams {
+        /// How many are measured.
+        count: u64,
+        /// Length of each, bytes.
+        size: usize,
+    },
 }
 
 impl Workload {
@@ -59,6 +68,7 @@ impl Workload {
             Self::Requests { concurrent, response, .. } => {
                 format!("{concurrent} concurrent requests of {response} B")
             }
+            Self::Datagrams { size, .. } => format!("datagrams of {size} B"),
         }
     }
 
@@ -69,6 +79,7 @@ impl Workload {
             Self::Requests { count, concurrent, response } => {
                 Self::Requests { count: (count / 10).max(concurrent), concurrent, response }
             }
+            Self::Datagrams { count, size } => Self::Datagrams { count: (count / 10).max(1), size },
         }
     }
 
@@ -80,6 +91,7 @@ impl Workload {
         let (count, concurrent, response) = match self {
             Self::Download { bytes } => return get(bytes).await,
             Self::Requests { count, concurrent, response } => (count, concurrent, response),
+            Self::Datagrams { .. } => return Err(anyhow!("there are no streams in it")),
         };
         let begun = Arc::new(AtomicU64::new(0));
         let mut workers = JoinSet::new();
@@ -103,6 +115,10 @@ impl Workload {
 pub trait Contender {
     /// Its name in reports.
     fn name(&self) -> &'static str;
+    /// Whether it can do that.
+    fn can(&self, _workload: Workload) -> bool {
+        true
+    }
     /// Does the work once.
     fn run(&self, workload: Workload) -> Result<Cost>;
 }
@@ -148,6 +164,11 @@ pub fn next_chunk(source: &Bytes, left: &mut u64) -> Option<Bytes> {
     let len = usize::try_from(*left).map_or(source.len(), |left| left.min(source.len()));
     *left -= len as u64;
     (len > 0).then(|| source.slice(..len))
+}
+
+/// Datagrams that a server sends at a time.
+pub fn datagrams(source: &Bytes, size: usize) -> impl Iterator<Item = Bytes> {
+    std::iter::repeat_n(source.slice(..size.min(source.len())), DATAGRAMS)
 }
 
 /// A buffer to take responses from.
