@@ -1,9 +1,10 @@
 //! How many stateless answers may leave.
 
-use std::sync::Mutex;
 use std::time::Instant;
 
 use super::shared::endpoint::{Counters, Endpoint};
+
+use crate::driver::sync::Mutex;
 
 /// How many stateless answers may leave: a bucket of one second's worth.
 /// All sockets of an endpoint have one.

@@ -31,14 +31,14 @@ impl ConnectionTask {
         if self.datagrams.outgoing.is_empty() {
             return;
         }
-        for Item { data, deadline, fate } in self.datagrams.outgoing.drain(..) {
+        for Item { data, deadline, level, fate } in self.datagrams.outgoing.drain(..) {
             let track = fate.map(|fate| {
                 self.datagrams.next_track += 1;
                 self.datagrams.tracked.insert(self.datagrams.next_track, fate);
                 self.datagrams.next_track
             });
             // Others that wait gave their room already, or are as old as this one is now.
-            let datagram = OutgoingDatagram { data, deadline, track };
+            let datagram = OutgoingDatagram { data, deadline, level, track };
             let sent = self.connection.send_datagram(datagram, DatagramPolicy::DropOldest);
             if let (Err(_), Some(track)) = (sent, track) {
                 tell(&mut self.datagrams.tracked, track, DatagramFate::Dropped);

@@ -1,11 +1,12 @@
 //! Datagrams on their way to the task of a connection.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::lock;
 use super::shared::admission::Admission;
 use super::shared::signal::Signal;
+use crate::driver::sync::Mutex;
 use crate::packet::Burst;
 
 /// What an entry costs beside its buffer, bytes.

@@ -57,16 +57,21 @@ pub mod ending;
 pub mod endpoint_task;
 pub mod inbox;
 mod memory;
+#[cfg(all(test, gannet_loom))]
+mod models;
 mod moving;
 mod pump;
 pub mod routes;
 pub mod shared;
+pub mod sync;
 pub mod timer;
 pub mod transmit;
 pub mod tx_pool;
 pub mod unique_ids;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use self::sync::{Mutex, MutexGuard};
 
 /// The clock of the driver; under tokio's paused time it stands still as well.
 #[expect(clippy::disallowed_methods, reason = "the one place where time comes from")]
@@ -85,7 +90,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(gannet_loom)))]
 mod tests;
 
 #[cfg(test)]

@@ -13,8 +13,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use bytes::Bytes;
 use super::inbox::Inbox;
 use super::lock;
 use super::shared::sockets::SocketUse;
+use crate::driver::sync::{AtomicU64, Mutex};
 use crate::packet::{ConnectionId, ResetToken};
 use crate::proto;
 

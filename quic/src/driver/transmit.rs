@@ -193,8 +193,8 @@ fn wait(socket: &Arc<dyn Socket>, vain: u32) -> SocketFuture<io::Result<()>> {
 
 #[cfg(test)]
 mod tests {
+    use crate::driver::sync::Mutex;
     use std::collections::VecDeque;
-    use std::sync::Mutex;
 
     use super::*;
     use crate::driver::lock;

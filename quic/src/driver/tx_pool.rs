@@ -1,8 +1,7 @@
 //! Buffers for packets to send: lent for a turn, so that an idle connection holds none.
 
-use std::sync::Mutex;
-
 use super::lock;
+use crate::driver::sync::Mutex;
 use crate::packet::TxBatch;
 
 /// So many free batches are kept.

@@ -1,11 +1,12 @@
 //! Connection IDs that nobody has yet.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::lock;
 use super::routes::Routes;
 use crate::config::{ConnectionIdGenerator, RandomConnectionIds};
+use crate::driver::sync::Mutex;
 use crate::packet::{ConnectionId, Rng};
 
 /// After so many IDs that are taken, or of the wrong length, the generator is given up on: random ones take their place.

@@ -9,7 +9,7 @@ use crate::api::wait::wait;
 use crate::config::DatagramPolicy;
 use crate::driver::shared::datagrams::{FateSender, FateWatch, Item, Refused};
 use crate::error::{ConnectionError, SendDatagramError};
-use crate::packet::DatagramFate;
+use crate::packet::{DatagramFate, Priority};
 
 /// What is special about a datagram.
 ///
@@ -26,6 +26,7 @@ pub struct DatagramOptions {
     max_age: Option<Duration>,
     deadline: Option<Instant>,
     policy: Option<DatagramPolicy>,
+    level: i32,
 }
 
 impl DatagramOptions {
@@ -54,13 +55,21 @@ impl DatagramOptions {
         self
     }
 
+    /// Which goes first: datagrams of a higher level are sent before others, and before data of streams of a lower level;
+    /// of the same level datagrams go by age, and take turns with streams. The default is that of streams. In a full queue
+    /// the lowest level gives way first, and never to a lower one.
+    pub fn priority(mut self, priority: impl Into<Priority>) -> Self {
+        self.level = priority.into().level();
+        self
+    }
+
     fn expires(&self) -> Option<Instant> {
         let by_age = self.max_age.and_then(|age| crate::driver::now().checked_add(age));
         [by_age, self.deadline].into_iter().flatten().min()
     }
 
     fn item(&self, data: Bytes) -> Item {
-        Item { data, deadline: self.expires(), fate: None }
+        Item { data, deadline: self.expires(), level: self.level, fate: None }
     }
 }
 
@@ -113,9 +122,9 @@ impl Connection {
     /// ```
     ///
     /// # Errors
-    /// If it cannot be sent; [`SendDatagramError::Full`] only if the newest is to be dropped.
+    /// If it cannot be sent; [`SendDatagramError::Full`] only if the newest is to be dropped, or matters least.
     pub fn send_datagram(&self, data: Bytes) -> Result<(), SendDatagramError> {
-        self.push_datagram(Item { data, deadline: None, fate: None }, None)
+        self.push_datagram(Item { data, deadline: None, level: 0, fate: None }, None)
     }
 
     /// Sends a datagram that there is something special about; else like [`Connection::send_datagram`].

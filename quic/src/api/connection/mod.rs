@@ -27,7 +27,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(shared: ConnectionRef) -> Self {
+    pub(crate) fn new(shared: ConnectionRef) -> Self {
         Self { shared }
     }
 

@@ -1,11 +1,11 @@
 //! What came in and waits for the application to take it, and who waits for it to come.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::task::{Context, Poll};
 
 use super::waiters::Waiters;
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 
 /// A queue with any number of consumers. Its producer bounds it.
 #[derive(Debug)]

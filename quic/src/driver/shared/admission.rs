@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use crate::config::EndpointConfig;
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 
 /// What a client costs beside the bytes that it sent: records and the state of TLS, roughly.
 const BASE: usize = 4096;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{self, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::config::TransportConfig;
 use crate::crypto::tls::{ExportError, HandshakeData};
 use crate::driver::inbox::Inbox;
 use crate::driver::lock;
+use crate::driver::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock};
 use crate::error::{ConnectionError, KeyUpdateError, MigrateError};
 use crate::net::SocketSource;
 use crate::packet::{Dir, FourTuple, Side, StreamId, Version};
@@ -163,7 +164,7 @@ pub struct Snapshot {
 impl Connection {
     /// A new connection, held by nobody.
     pub fn new(side: Side, inbox: Arc<Inbox>, config: &TransportConfig, path: FourTuple) -> Arc<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static NEXT: atomic::AtomicU64 = atomic::AtomicU64::new(0);
         let snapshot = Snapshot {
             path,
             rtt: config.initial_rtt,
@@ -218,7 +219,8 @@ impl Connection {
     /// wakes or closes.
     pub fn command<T>(&self, change: impl FnOnce(&mut Commands) -> T) -> T {
         let before = change(&mut lock(&self.commands));
-        self.commanded.store(true, Ordering::Release);
+        // A swap, as that of the task: loom does not see that a store cannot fall before one that did not read it.
+        self.commanded.swap(true, Ordering::Release);
         self.inbox.signal.set();
         before
     }
@@ -427,12 +429,18 @@ impl Drop for ConnectionRef {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
+    use crate::config::TransportConfigBuilder;
     use crate::packet::SocketId;
 
     /// A connection that no task drives.
     pub fn connection() -> Arc<Connection> {
+        connection_with(TransportConfig::builder())
+    }
+
+    /// The same with other settings.
+    pub fn connection_with(config: TransportConfigBuilder) -> Arc<Connection> {
         let path = FourTuple { socket: SocketId(0), local_ip: None, remote: ([127, 0, 0, 1], 1).into() };
-        let config = TransportConfig::builder().stream_send_budget(100_000).build().unwrap();
+        let config = config.stream_send_budget(100_000).build().unwrap();
         Connection::new(Side::Client, Arc::new(Inbox::new(1 << 20)), &config, path)
     }
 }

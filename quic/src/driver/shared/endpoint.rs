@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -28,6 +28,7 @@ use crate::driver::endpoint_task::EndpointTask;
 use crate::driver::inbox::Inbox;
 use crate::driver::lock;
 use crate::driver::routes::{Entries, Routes};
+use crate::driver::sync::Mutex;
 use crate::driver::tx_pool::TxPool;
 use crate::driver::unique_ids::UniqueIds;
 use crate::error::{ConnectError, ConnectionError};

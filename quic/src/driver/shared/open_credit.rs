@@ -1,10 +1,10 @@
 //! How many streams of one direction this end may open, and who waits to open one.
 
-use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use super::waiters::{Waiters, Woken};
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 
 /// The credit of one direction.
 ///

@@ -1,9 +1,10 @@
 //! Streams with news for the task of their connection.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::stream::Stream;
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 
 /// The ready list of a connection: handles push, the task swaps.
 ///

@@ -1,14 +1,14 @@
 //! The receiving half of a stream, between the task and its handle.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
 use super::chunks::Chunks;
 use crate::driver::lock;
+use crate::driver::sync::{AtomicU64, Mutex};
 use crate::wire::VarInt;
 
 /// The receiving half: what has arrived in order and the application has not read yet.

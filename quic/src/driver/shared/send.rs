@@ -1,6 +1,5 @@
 //! The sending half of a stream, between its handle and the task.
 
-use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::chunks::Chunks;
 use super::waiters::{Waiters, Woken};
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::packet::Priority;
 use crate::wire::VarInt;
 

@@ -1,11 +1,11 @@
 //! How many bytes of all streams of a connection may be accepted from the application and not yet be acknowledged.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use super::waiters::{Waiters, Woken};
 use crate::driver::lock;
+use crate::driver::sync::{AtomicU64, AtomicUsize, Mutex, seq_cst};
 
 /// The limit never falls below this, however small the congestion window.
 pub const FLOOR: u64 = 256 << 10;
@@ -55,6 +55,7 @@ impl SendPool {
             // Ordered with the load in `release`: either that sees us, or we see what it released.
             self.waiting.store(queue.len(), Ordering::SeqCst);
         }
+        seq_cst();
         if self.quarter_is_free()
             && let Some(granted) = self.take(want)
         {
@@ -90,6 +91,7 @@ impl SendPool {
     pub fn release(&self, bytes: u64) {
         if bytes > 0 {
             self.used.fetch_sub(bytes, Ordering::SeqCst);
+            seq_cst();
             self.wake_if_worthwhile();
         }
     }
@@ -97,6 +99,7 @@ impl SendPool {
     /// Follows the congestion window.
     pub fn set_limit(&self, limit: u64) {
         if self.limit.swap(limit, Ordering::SeqCst) < limit {
+            seq_cst();
             self.wake_if_worthwhile();
         }
     }

@@ -1,10 +1,10 @@
 //! Wakes the task of a connection on the clean→dirty edge only.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use crate::driver::lock;
+use crate::driver::sync::{AtomicBool, Mutex};
 
 /// "There is news": set by anybody, cleared by the one task that looks.
 #[derive(Debug, Default)]

@@ -6,11 +6,12 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 
 use super::signal::Signal;
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::net::Socket;
 use crate::packet::SocketId;
 

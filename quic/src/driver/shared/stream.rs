@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use super::connection::Connection;
 use super::recv::RecvHalf;
 use super::send::{Refused, SendEnd, SendHalf};
+use crate::driver::sync::{AtomicU8, AtomicU64};
 use crate::error::{ConnectionError, WriteError};
 use crate::packet::StreamId;
 

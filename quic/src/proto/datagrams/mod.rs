@@ -1,7 +1,7 @@
 //! Datagrams: messages that are sent once (RFC 9221).
 //!
 //! One component of the connection, of two queues that are bounded by bytes: what waits to be sent ([`send`]) and what waits
-//! to be read ([`recv`]). The packet builder takes the oldest first, beside stream data and in turns with it; nothing is
+//! to be read ([`recv`]). The packet builder takes the oldest of the highest level first, beside stream data, and in turns with that of the same level; nothing is
 //! sent again or in pieces. Its one timer is the first deadline of what waits to be sent.
 //!
 //! What a datagram costs beside its bytes is a place in a queue. Recovery hears of those alone whose fate was asked for.
@@ -10,6 +10,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod levels;
 mod recv;
 mod send;
 #[cfg(test)]
@@ -136,12 +137,17 @@ impl Datagrams {
         Ok(())
     }
 
+    /// Of what level the next datagram to be sent is.
+    pub(in crate::proto) fn level(&self) -> Option<i32> {
+        self.send.level()
+    }
+
     /// True if something waits to be sent, be it only to be found too old or too large.
     pub(in crate::proto) fn wants_to_send(&self) -> bool {
         !self.send.is_empty()
     }
 
-    /// Whether datagrams go before stream data into the next packet, if there are both.
+    /// Whether datagrams go before stream data of their level into the next packet, if there are both.
     pub(in crate::proto) fn go_first(&self) -> bool {
         self.first
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::DatagramCounts;
+use super::levels::Levels;
 use crate::error::SendDatagramError;
 use crate::packet::{DatagramFate, DatagramPolicy, datagram_weight};
 
@@ -16,14 +17,17 @@ pub struct OutgoingDatagram {
     pub data: Bytes,
     /// From when on it is not worth sending (RFC 9221 §5.4).
     pub deadline: Option<Instant>,
+    /// Higher levels are sent first, also before streams of lower ones (RFC 9221 §5.1); see
+    /// [`Priority::level`](crate::Priority::level).
+    pub level: i32,
     /// The number under which its fate is told, if that is of interest; the caller sees to it that numbers differ.
     pub track: Option<u64>,
 }
 
-/// Datagrams in the order in which they came; bounded by weight.
+/// What waits, bounded by weight.
 #[derive(Debug)]
 pub(super) struct SendQueue {
-    queue: VecDeque<OutgoingDatagram>,
+    queue: Levels,
     weight: usize,
     capacity: usize,
     /// No deadline in the queue is earlier.
@@ -36,7 +40,7 @@ pub(super) struct SendQueue {
 impl SendQueue {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            queue: VecDeque::new(),
+            queue: Levels::default(),
             weight: 0,
             capacity,
             deadline: None,
@@ -47,6 +51,10 @@ impl SendQueue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    pub(super) fn level(&self) -> Option<i32> {
+        self.queue.highest()
     }
 
     pub(super) fn weight(&self) -> usize {
@@ -73,9 +81,12 @@ impl SendQueue {
     ) -> Result<(), SendDatagramError> {
         let weight = datagram_weight(datagram.data.len());
         while !self.queue.is_empty() && self.weight.saturating_add(weight) > self.capacity {
-            match policy {
-                DatagramPolicy::DropOldest => self.drop_front(DatagramFate::Dropped),
-                DatagramPolicy::DropNewest => {
+            // What matters more does not give way.
+            match self.queue.lowest().filter(|lowest| *lowest <= datagram.level) {
+                Some(lowest) if policy == DatagramPolicy::DropOldest => {
+                    self.drop_first(lowest, DatagramFate::Dropped);
+                }
+                _ => {
                     self.counts.unsent += 1;
                     return Err(SendDatagramError::Full);
                 }
@@ -86,17 +97,18 @@ impl SendQueue {
             (Some(first), Some(deadline)) => Some(first.min(deadline)),
             (first, deadline) => first.or(deadline),
         };
-        self.queue.push_back(datagram);
+        self.queue.push(datagram);
         Ok(())
     }
 
     pub(super) fn next(&mut self, now: Instant, max: Option<usize>) -> Option<&OutgoingDatagram> {
         loop {
             let front = self.queue.front()?;
+            let level = front.level;
             if front.deadline.is_some_and(|deadline| deadline <= now) {
-                self.drop_front(DatagramFate::Expired);
+                self.drop_first(level, DatagramFate::Expired);
             } else if max.is_none_or(|max| front.data.len() > max) {
-                self.drop_front(DatagramFate::Dropped);
+                self.drop_first(level, DatagramFate::Dropped);
             } else {
                 break;
             }
@@ -109,7 +121,8 @@ impl SendQueue {
     }
 
     pub(super) fn on_sent(&mut self) {
-        if let Some(track) = self.pop().and_then(|datagram| datagram.track) {
+        let level = self.queue.highest().unwrap_or(0);
+        if let Some(track) = self.pop(level).and_then(|datagram| datagram.track) {
             self.tell(track, DatagramFate::Sent);
         }
         self.counts.sent += 1;
@@ -136,8 +149,9 @@ impl SendQueue {
         });
     }
 
-    fn drop_front(&mut self, fate: DatagramFate) {
-        let Some(datagram) = self.pop() else { return };
+    /// Drops the oldest of a level.
+    fn drop_first(&mut self, level: i32, fate: DatagramFate) {
+        let Some(datagram) = self.pop(level) else { return };
         match fate {
             DatagramFate::Expired => self.counts.expired += 1,
             _ => self.counts.unsent += 1,
@@ -147,8 +161,8 @@ impl SendQueue {
         }
     }
 
-    fn pop(&mut self) -> Option<OutgoingDatagram> {
-        let datagram = self.queue.pop_front()?;
+    fn pop(&mut self, level: i32) -> Option<OutgoingDatagram> {
+        let datagram = self.queue.pop(level)?;
         self.weight -= datagram_weight(datagram.data.len());
         if self.queue.is_empty() {
             self.deadline = None;

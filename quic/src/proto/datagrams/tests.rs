@@ -15,7 +15,11 @@ fn config(bytes: usize, policy: DatagramPolicy) -> TransportConfig {
 }
 
 fn numbered(number: u64, len: usize) -> OutgoingDatagram {
-    OutgoingDatagram { data: vec![number as u8; len].into(), deadline: None, track: Some(number) }
+    OutgoingDatagram {
+        data: vec![number as u8; len].into(),
+        track: Some(number),
+        ..OutgoingDatagram::default()
+    }
 }
 
 fn fates(datagrams: &mut Datagrams) -> Vec<(u64, DatagramFate)> {
@@ -74,6 +78,24 @@ fn what_is_too_old_or_too_large_is_not_sent() {
     assert_eq!(datagrams.next(now, None), None, "the peer takes none any more");
     assert_eq!(fates(&mut datagrams), [(4, DatagramFate::Dropped), (5, DatagramFate::Dropped)]);
     assert!(!datagrams.wants_to_send());
+}
+
+#[test]
+fn what_matters_more_goes_first_and_stays_longer() {
+    let mut datagrams = Datagrams::new(&config(4 * datagram_weight(10), DatagramPolicy::DropOldest));
+    let mut send = |number, level| {
+        let datagram = OutgoingDatagram { level, ..numbered(number, 10) };
+        datagrams.send(datagram, DatagramPolicy::DropOldest)
+    };
+    for (number, level) in [(0, 0), (1, -3), (2, 7), (3, -3), (4, 0), (5, 7)] {
+        send(number, level).unwrap();
+    }
+    assert_eq!(send(6, -1), Err(SendDatagramError::Full), "less than all that wait");
+    let dropped = [(1, DatagramFate::Dropped), (3, DatagramFate::Dropped)];
+    assert_eq!(fates(&mut datagrams), dropped);
+    assert_eq!(datagrams.level(), Some(7));
+    assert_eq!(queued(&mut datagrams, epoch()), [2, 5, 0, 4]);
+    assert_eq!((datagrams.level(), datagrams.queued()), (None, 0));
 }
 
 fn receive(datagrams: &mut Datagrams, data: impl Into<Bytes>) {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::schedule::Schedule;
 use super::send::Reset;
 use super::table::{Queue, Slot};
 use super::{Streams, control, pending};
@@ -21,6 +22,14 @@ impl Streams {
             || !self.control.is_empty()
             || !self.repair.is_empty()
             || (!self.fresh.is_empty() && self.credit.left(self.sent) > 0)
+    }
+
+    /// The level of the stream whose data would be sent first; `None` if there is none.
+    pub fn level(&self) -> Option<i32> {
+        let of = |schedule: &Schedule| schedule.first().and_then(|slot| self.table.get(slot));
+        let level = |schedule| of(schedule).map(|stream| stream.priority.level());
+        let may_send = self.credit.left(self.sent) > 0;
+        level(&self.repair).max(if may_send { level(&self.fresh) } else { None })
     }
 
     /// True if flow control is all that keeps data of some stream back.

@@ -36,7 +36,7 @@ fn send(peer: &mut Peer, data: impl Into<Bytes>) -> Result<(), SendDatagramError
 }
 
 fn track(peer: &mut Peer, track: u64, data: Bytes) {
-    let datagram = OutgoingDatagram { data, track: Some(track), deadline: None };
+    let datagram = OutgoingDatagram { data, track: Some(track), ..OutgoingDatagram::default() };
     peer.connection.send_datagram(datagram, DatagramPolicy::DropOldest).unwrap();
 }
 
@@ -189,7 +189,7 @@ fn datagrams_wait_for_the_congestion_window_or_expire() {
     let max = pair.client.connection.max_datagram_size().unwrap();
     let deadline = Some(pair.now + 30 * MS);
     for number in 0..100 {
-        let datagram = OutgoingDatagram { data: bytes(max), deadline, track: Some(number) };
+        let datagram = OutgoingDatagram { data: bytes(max), deadline, track: Some(number), level: 0 };
         pair.client.connection.send_datagram(datagram, DatagramPolicy::DropOldest).unwrap();
     }
     pair.run_for(29 * MS);
@@ -223,6 +223,33 @@ fn neither_streams_nor_datagrams_starve() {
         }
         let share = received as f64 / (received + of_stream) as f64;
         assert!((0.3..0.7).contains(&share), "{len}: {received} of datagrams, {of_stream} of streams");
+    }
+}
+
+// covers: R9221-5.1-01
+#[test]
+fn the_higher_level_goes_first_whether_stream_or_datagram() {
+    for level in [-1, 1] {
+        let mut pair = connected();
+        let id = StreamId::new(Side::Client, Dir::Uni, 0);
+        pair.client.connection.streams().write(id, bytes(50_000));
+        for number in 0..50 {
+            let data = vec![number; 1000].into();
+            let datagram = OutgoingDatagram { data, level, ..OutgoingDatagram::default() };
+            pair.client.connection.send_datagram(datagram, DatagramPolicy::DropOldest).unwrap();
+        }
+        // The window of the first round trip takes a fifth of it.
+        pair.run_for(15 * MS);
+        let of_stream = pair.server().received.first().map_or(0, |(_, data, _)| data.len());
+        let datagrams = read(pair.server()).len();
+        if level > 0 {
+            assert!(datagrams > 8 && of_stream < 3_000, "{datagrams} {of_stream}");
+        } else {
+            assert!(datagrams == 0 && of_stream > 8_000, "{datagrams} {of_stream}");
+        }
+        pair.run_for(500 * MS);
+        assert_eq!(read(pair.server()).len() + datagrams, 50);
+        assert_eq!(pair.server().received[0].1.len(), 50_000);
     }
 }
 

@@ -144,7 +144,7 @@ impl Connection {
         if self.pending.new_tokens.is_due() {
             self.write_new_tokens(now, writer);
         }
-        // In turns: what fills the packet first leaves little room for the other.
+        // In turns, if they are of one level: what fills the packet first leaves little room for the other.
         if self.datagrams_go_first() {
             if self.write_datagrams(now, writer) && self.streams.wants_to_send() {
                 self.datagrams.set_first(false);
@@ -157,8 +157,11 @@ impl Connection {
         }
     }
 
+    /// The higher level goes first, and of equals the one whose turn it is.
     fn datagrams_go_first(&self) -> bool {
-        self.datagrams.go_first() || !self.streams.wants_to_send()
+        let (Some(level), of_streams) = (self.datagrams.level(), self.streams.level()) else { return false };
+        of_streams
+            .is_none_or(|of_streams| level > of_streams || (level == of_streams && self.datagrams.go_first()))
     }
 
     /// Writes datagrams, oldest first, as long as there is room for the next. True if there was for one.

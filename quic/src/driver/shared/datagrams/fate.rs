@@ -1,9 +1,10 @@
 //! What becomes of one datagram, for whoever asked.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::packet::DatagramFate;
 
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 //! Datagrams that wait to be read.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use super::super::waiters::{Waiters, Woken};
 use crate::config::TransportConfig;
 use crate::driver::lock;
+use crate::driver::sync::{AtomicU64, Mutex};
 use crate::packet::{DatagramPolicy, datagram_weight};
 
 /// Made room for before the lock where many are read at once.

@@ -1,8 +1,7 @@
 //! Datagrams that wait to be sent.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -13,6 +12,7 @@ use super::super::waiters::Waiters;
 use super::fate::FateSender;
 use crate::config::TransportConfig;
 use crate::driver::lock;
+use crate::driver::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::packet::{DatagramFate, DatagramPolicy, datagram_weight};
 
 /// A datagram on its way to the task.
@@ -22,6 +22,8 @@ pub struct Item {
     pub data: Bytes,
     /// From when on it is not worth sending.
     pub deadline: Option<Instant>,
+    /// Higher levels are sent first, and dropped last.
+    pub level: i32,
     /// Who wants to know what becomes of it.
     pub fate: Option<FateSender>,
 }
@@ -57,6 +59,8 @@ struct State {
     queue: VecDeque<Item>,
     /// Of the queue.
     weight: usize,
+    /// There is another level than 0 in the queue.
+    mixed: bool,
     /// With the task.
     held: usize,
     /// The largest that can be sent; `None` for none at all.
@@ -94,7 +98,7 @@ impl State {
     fn admit(
         &mut self,
         capacity: usize,
-        len: usize,
+        (len, level): (usize, i32),
         policy: DatagramPolicy,
         evicted: &mut Evicted,
     ) -> Result<(), Refused> {
@@ -103,7 +107,7 @@ impl State {
             // Those that are older still are with the task: it drops them when it takes these.
             DatagramPolicy::DropOldest => {
                 while !self.queue.is_empty() && self.weight + datagram_weight(len) > capacity {
-                    evicted.extend(self.pop());
+                    evicted.push(self.evict(level).ok_or(Refused::Full)?);
                 }
             }
             // Those in line come first.
@@ -118,11 +122,19 @@ impl State {
 
     fn push(&mut self, item: Item) {
         self.weight += datagram_weight(item.data.len());
+        self.mixed |= item.level != 0;
         self.queue.push_back(item);
     }
 
-    fn pop(&mut self) -> Option<Item> {
-        let item = self.queue.pop_front()?;
+    /// Takes out the oldest of the lowest level, if that is not above `level`.
+    fn evict(&mut self, level: i32) -> Option<Item> {
+        let at = if self.mixed {
+            let (at, lowest) = self.queue.iter().enumerate().min_by_key(|(_, item)| item.level)?;
+            (lowest.level <= level).then_some(at)?
+        } else {
+            (level >= 0).then_some(0)?
+        };
+        let item = self.queue.remove(at)?;
         self.weight -= datagram_weight(item.data.len());
         Some(item)
     }
@@ -145,12 +157,12 @@ impl Outgoing {
 
     /// Takes a datagram at once, or not at all. True if the task is to be woken.
     pub fn push(&self, item: Item, policy: Option<DatagramPolicy>) -> Result<bool, Refused> {
-        let (len, policy) = (item.data.len(), policy.unwrap_or(self.policy));
+        let (size, policy) = ((item.data.len(), item.level), policy.unwrap_or(self.policy));
         let mut evicted = Evicted::new();
         let pushed = {
             let mut state = lock(&self.state);
             let first = state.queue.is_empty();
-            state.admit(self.capacity, len, policy, &mut evicted).map(|()| {
+            state.admit(self.capacity, size, policy, &mut evicted).map(|()| {
                 state.push(item);
                 first
             })
@@ -182,11 +194,11 @@ impl Outgoing {
             let mut state = lock(&self.state);
             let first = state.queue.is_empty();
             for next in data.iter_mut() {
-                refused = state.admit(self.capacity, next.len(), policy, &mut evicted).err();
+                refused = state.admit(self.capacity, (next.len(), 0), policy, &mut evicted).err();
                 if refused.is_some() {
                     break;
                 }
-                state.push(Item { data: std::mem::take(next), deadline, fate: None });
+                state.push(Item { data: std::mem::take(next), deadline, level: 0, fate: None });
                 taken += 1;
             }
             first
@@ -231,7 +243,7 @@ impl Outgoing {
                 if state.check(capacity, next.len()).is_err() || !state.fits(capacity, next.len()) {
                     break;
                 }
-                state.push(Item { data: std::mem::take(next), deadline, fate: None });
+                state.push(Item { data: std::mem::take(next), deadline, level: 0, fate: None });
                 taken += 1;
             }
         });
@@ -300,6 +312,7 @@ impl Outgoing {
         if self.news.load(Ordering::Relaxed) && self.news.swap(false, Ordering::AcqRel) {
             let mut state = lock(&self.state);
             std::mem::swap(&mut state.queue, into);
+            state.mixed = false;
             state.held += std::mem::take(&mut state.weight);
         }
     }
@@ -384,7 +397,7 @@ mod tests {
     }
 
     fn item(number: u8) -> Item {
-        Item { data: vec![number; LEN].into(), deadline: None, fate: None }
+        Item { data: vec![number; LEN].into(), deadline: None, level: 0, fate: None }
     }
 
     fn taken(queue: &Outgoing) -> Vec<u8> {
@@ -424,6 +437,22 @@ mod tests {
         assert_eq!(queue.push_some(&mut many, None, OLDEST), Ok(false));
         assert!(many.is_empty());
         assert_eq!(taken(&queue), [7, 8]);
+    }
+
+    #[test]
+    fn what_matters_more_stays() {
+        let queue = queue(3);
+        for (number, level) in [(0, 0), (1, 5), (2, -1), (3, 0), (4, 0)] {
+            assert_eq!(queue.push(Item { level, ..item(number) }, OLDEST), Ok(number == 0));
+        }
+        assert_eq!(queue.push(Item { level: -1, ..item(5) }, OLDEST), Err(Refused::Full));
+        assert_eq!((taken(&queue), queue.unsent()), (vec![1, 3, 4], 3));
+        queue.set_held(0);
+        for number in 0..4 {
+            queue.push(item(number), OLDEST).unwrap();
+        }
+        assert_eq!(queue.push(Item { level: -1, ..item(5) }, OLDEST), Err(Refused::Full));
+        assert_eq!(taken(&queue), [1, 2, 3]);
     }
 
     #[test]
