@@ -14,17 +14,22 @@ use crate::{localhost, now, report::Counts, server::Wish};
 /// The longest stream, bytes.
 const LONGEST: u32 = 1 << 20;
 
+/// From one connection of a client to its next, at least: the load is the same whatever else the machine does.
+const PACE: Duration = Duration::from_secs(2);
+
 /// No single thing takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One connection after the other until the time is over.
 pub async fn run(endpoint: Endpoint, addr: SocketAddr, until: Instant, mut rng: Rng, counts: Arc<Counts>) {
+    let mut next = now();
     while now() < until {
+        next = now().max(next + PACE);
         let Ok(Ok(connection)) =
             tokio::time::timeout(PATIENCE, endpoint.connect(addr, "localhost").unwrap()).await
         else {
             Counts::add(&counts.failed, 1);
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(PACE).await;
             continue;
         };
         Counts::add(&counts.connections, 1);
@@ -51,6 +56,7 @@ pub async fn run(endpoint: Endpoint, addr: SocketAddr, until: Instant, mut rng: 
             }
             _ => {}
         }
+        tokio::time::sleep(next.saturating_duration_since(now())).await;
     }
 }
 
@@ -73,7 +79,8 @@ async fn act(connection: &Connection, rng: &mut Rng, counts: &Counts) {
         3 => one_way(connection, rng, counts).await,
         4 => give_up(connection, rng).await,
         5 => tokio::time::sleep(Duration::from_millis(rng.below(100))).await,
-        6..10 => many(connection, rng, counts).await,
+        6 | 7 => datagrams(connection, rng, counts).await,
+        8..11 => many(connection, rng, counts).await,
         _ => ask(connection, rng, counts).await,
     }
 }
@@ -102,6 +109,20 @@ async fn give_up(connection: &Connection, rng: &mut Rng) {
             }
             _ => {}
         }
+    }
+}
+
+/// A handful of datagrams; the server sends them back, and whatever comes is read.
+async fn datagrams(connection: &Connection, rng: &mut Rng, counts: &Counts) {
+    for _ in 0..1 + rng.below(100) {
+        let data = Bytes::from(vec![3; usize::try_from(rng.below(1000)).unwrap_or(0)]);
+        if connection.send_datagram(data).is_err() {
+            return;
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    while let Ok(Some(_)) = connection.try_read_datagram() {
+        Counts::add(&counts.datagrams, 1);
     }
 }
 

@@ -22,6 +22,7 @@ pub struct Counts {
     pub failed: AtomicU64,
     pub streams: AtomicU64,
     pub bytes: AtomicU64,
+    pub datagrams: AtomicU64,
     pub moves: AtomicU64,
     pub failed_moves: AtomicU64,
     pub stuck: AtomicU64,
@@ -68,7 +69,7 @@ impl Report {
         let at_clients: usize = self.clients.iter().map(Endpoint::connections).sum();
         println!(
             "{:5.0} s: {:6.1} MiB, {} descriptors, {} tasks, connections {}+{}, handshakes {}, routes {}, closed {}; so far {} \
-             connections ({} failed), {} streams, {} MiB, {} moves ({} failed), {} garbage, {} half handshakes, {} resets sent, \
+             connections ({} failed), {} streams, {} MiB, {} datagrams, {} moves ({} failed), {} garbage, {} half handshakes, {} resets sent, \
              {} turned away",
             elapsed.as_secs_f64(),
             sample.memory as f64 / f64::from(1 << 20),
@@ -83,6 +84,7 @@ impl Report {
             get(&counts.failed),
             get(&counts.streams),
             get(&counts.bytes) >> 20,
+            get(&counts.datagrams),
             get(&counts.moves),
             get(&counts.failed_moves),
             get(&counts.garbage),

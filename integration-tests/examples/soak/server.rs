@@ -47,6 +47,11 @@ async fn serve(connection: Connection) {
                 Ok(recv) => drop(tokio::spawn(swallow(recv).map(drop))),
                 Err(_) => return,
             },
+            datagram = connection.read_datagram() => match datagram {
+                // What does not fit is lost, as datagrams may be.
+                Ok(data) => drop(connection.send_datagram(data)),
+                Err(_) => return,
+            },
         }
     }
 }
