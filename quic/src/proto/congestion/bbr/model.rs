@@ -68,8 +68,8 @@ impl Bbr {
     fn latest_delivery(&self, sample: &RateSample) -> (u64, u64) {
         let gain = if sample.slowed { State::Down.pacing_gain() } else { 100 };
         let sent = percent(gain, 100 - PACING_MARGIN);
-        let rate = (sample.rate * 100 / sent).min(self.max_rate.get().max(sample.rate));
-        (rate, sample.delivered * 100 / sent)
+        let full = |value: u64| value.saturating_mul(100) / sent;
+        (full(sample.rate).min(self.max_rate.get().max(sample.rate)), full(sample.delivered))
     }
 
     pub(super) fn reset_short_term_model(&mut self) {

@@ -88,6 +88,7 @@ impl Sampler {
         if in_flight <= bytes {
             self.first_sent = now;
             self.delivered_time = now;
+            self.departures.clear();
         }
         if let Some(last) = self.departures.back_mut()
             && last.sent >= now

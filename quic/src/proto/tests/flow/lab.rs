@@ -176,11 +176,12 @@ impl Host {
         self.connection = Some(Connection::server(now, incoming, args).unwrap());
     }
 
-    /// Writes until twice the window is waiting. True if that was anything.
+    /// Writes until twice the window is waiting, within the budget. True if that was anything.
     fn write(&mut self) -> bool {
         static ZEROS: [u8; PIECE] = [0; PIECE];
         let (Some(connection), Some(stream)) = (&mut self.connection, self.stream) else { return false };
-        let budget = 2 * connection.congestion_window() + 16 * PIECE as u64;
+        let wanted = 2 * connection.congestion_window() + 16 * PIECE as u64;
+        let budget = wanted.min(self.config.send_budget);
         let before = self.written;
         while self.written - self.acked < budget {
             connection.streams().write(stream, Bytes::from_static(&ZEROS));

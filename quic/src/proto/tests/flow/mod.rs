@@ -11,13 +11,14 @@ use std::time::Duration;
 use lab::{Flow, Lab};
 use model::{Model, average_window};
 
+use crate::config::TransportConfig;
 use crate::net::sim::Node;
 use crate::packet::CongestionControl;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Bytes of a stream in a datagram of 1452 bytes, and that datagram with the headers of UDP and IP.
-const PAYLOAD: f64 = 1414.0;
+const PAYLOAD: f64 = 1420.0;
 const DATAGRAM: f64 = 1480.0;
 
 fn ms(millis: u64) -> Duration {
@@ -145,6 +146,25 @@ fn reordering_is_learned() {
     }
 }
 
+/// Where the network marks packets before its queue is full, nobody loses any, once they know the path.
+#[test]
+fn marks_of_the_network_take_the_place_of_losses() {
+    for control in [CongestionControl::NewReno, CongestionControl::Cubic, CongestionControl::Bbr] {
+        let wire = Node::Bottleneck {
+            bytes_per_second: 10 * 125_000,
+            queue: queue(10, ms(40), 4.0),
+            mark_from: Some(queue(10, ms(40), 0.7)),
+        };
+        let there = [wire, Node::Delay(ms(20))];
+        let mut lab = Lab::new(1, |_| vec![Flow::new(control.clone(), &there, &[Node::Delay(ms(20))])]);
+        lab.run(3 * SECOND);
+        let lost = lab.sender(0).packets_lost;
+        let share = share(lab.run(7 * SECOND)[0], 10, 7 * SECOND);
+        assert!(share >= 0.85, "{control:?}: {share}");
+        assert_eq!(lab.sender(0).packets_lost, lost, "{control:?}");
+    }
+}
+
 /// A queue of 25 packets, as the interop runner's network has it, survives what the pacer lets out at once.
 #[test]
 fn a_queue_of_25_packets_is_enough_to_begin_with() {
@@ -178,7 +198,7 @@ fn figure_bbr_under_random_loss() {
 #[test]
 #[ignore = "a figure of record: see the head of this file"]
 fn figure_two_cubic_flows_are_fair() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let mut lab = together(seed, &[CongestionControl::Cubic, CongestionControl::Cubic], 50, ms(60));
         let bytes = lab.run(60 * SECOND);
         let index = jain(&bytes);
@@ -190,7 +210,7 @@ fn figure_two_cubic_flows_are_fair() {
 #[test]
 #[ignore = "a figure of record: see the head of this file"]
 fn figure_bbr_beside_cubic() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let mut lab = together(seed, &[CongestionControl::Bbr, CongestionControl::Cubic], 50, ms(60));
         let bytes = lab.run(60 * SECOND);
         let shares = [0, 1].map(|flow| share(bytes[flow], 50, 60 * SECOND));
@@ -199,15 +219,41 @@ fn figure_bbr_beside_cubic() {
     }
 }
 
-/// 500 Mbit/s and 100 ms, nothing configured but the controller.
+/// 500 Mbit/s and 100 ms, nothing configured but the controller: windows and budgets are those of the defaults. The share of
+/// the link in the last 20 of 30 seconds.
+fn fast_and_long(control: CongestionControl) -> f64 {
+    let there = [Node::megabits(500, queue(500, ms(100), 1.5)), Node::Delay(ms(50))];
+    let mut flow = Flow::new(control, &there, &[Node::Delay(ms(50))]);
+    flow.server = TransportConfig::default();
+    let mut lab = Lab::new(1, |_| vec![flow]);
+    lab.run(10 * SECOND);
+    share(lab.run(20 * SECOND)[0], 500, 20 * SECOND)
+}
+
 #[test]
 #[ignore = "a figure of record: see the head of this file"]
-fn figure_a_fast_and_long_path() {
-    for control in [CongestionControl::Cubic, CongestionControl::Bbr] {
-        let mut lab = alone(1, control.clone(), 500, ms(100), 0.0);
-        lab.run(10 * SECOND);
-        let share = share(lab.run(20 * SECOND)[0], 500, 20 * SECOND);
-        tell(&format!("{control:?}, 500 Mbit/s, 100 ms: {:.1} % of the link", 100.0 * share));
-        assert!(share >= 0.90, "{share}");
-    }
+fn figure_cubic_on_a_fast_and_long_path() {
+    let share = fast_and_long(CongestionControl::Cubic);
+    tell(&format!("CUBIC, 500 Mbit/s, 100 ms: {:.1} % of the link", 100.0 * share));
+    assert!(share >= 0.90, "{share}");
+}
+
+#[test]
+#[ignore = "a figure of record: see the head of this file"]
+fn figure_bbr_on_a_fast_and_long_path() {
+    let share = fast_and_long(CongestionControl::Bbr);
+    tell(&format!("BBR, 500 Mbit/s, 100 ms: {:.1} % of the link", 100.0 * share));
+    assert!(share >= 0.90, "{share}");
+}
+
+/// A tenth of that rate, which takes a tenth of the time to run.
+#[test]
+fn the_defaults_fill_a_long_path() {
+    let there = [Node::megabits(50, queue(50, ms(100), 1.5)), Node::Delay(ms(50))];
+    let mut flow = Flow::new(CongestionControl::Cubic, &there, &[Node::Delay(ms(50))]);
+    flow.server = TransportConfig::default();
+    let mut lab = Lab::new(1, |_| vec![flow]);
+    lab.run(3 * SECOND);
+    let share = share(lab.run(5 * SECOND)[0], 50, 5 * SECOND);
+    assert!(share >= 0.90, "{share}");
 }
