@@ -359,6 +359,8 @@ impl ConnectionTask {
             Event::Closed(error) => {
                 self.over = true;
                 self.deliver_rest();
+                // Whoever learns of the end may ask what led to it.
+                self.publish();
                 self.ending.shared.mark_closed(error);
             }
         }
