@@ -75,7 +75,7 @@ async fn exchange(requests: client::SendRequest, n: usize) {
 fn bad(rate: u64) -> Vec<Node> {
     vec![
         Node::megabits(rate, 30),
-        Node::BurstLoss { begin: 0.005, end: 0.3 },
+        Node::BurstLoss { begin: 0.005, end: 0.3, longest: ms(300) },
         Node::Loss(0.01),
         Node::Duplicate { share: 0.01, after: ms(1) },
         Node::Reorder { share: 0.02, by: ms(9) },

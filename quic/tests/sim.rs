@@ -53,7 +53,7 @@ fn lossy() -> Vec<Node> {
     vec![
         Node::Bottleneck { bytes_per_second: 1_000_000, queue: 12, mark_from: Some(9) },
         Node::Loss(0.02),
-        Node::BurstLoss { begin: 0.002, end: 0.3 },
+        Node::BurstLoss { begin: 0.002, end: 0.3, longest: ms(300) },
         Node::Duplicate { share: 0.02, after: ms(3) },
         Node::Reorder { share: 0.02, by: ms(7) },
         Node::Jitter(ms(2)),

@@ -27,7 +27,7 @@ fn link(rng: &mut Rng) -> Vec<Node> {
     match rng.below(8) {
         0 => nodes.push(Node::Reorder { share: 0.05, by: ms(1 + rng.below(20)) }),
         1 => nodes.push(Node::Duplicate { share: 0.05, after: ms(rng.below(20)) }),
-        2 => nodes.push(Node::BurstLoss { begin: 0.005, end: 0.2 }),
+        2 => nodes.push(Node::BurstLoss { begin: 0.005, end: 0.2, longest: ms(500) }),
         3 => nodes.push(Node::Corrupt(0.01)),
         4 => nodes.push(Node::Mark(0.05)),
         5 => nodes.push(Node::mtu(1280 + rng.below(220) as usize)),

@@ -39,7 +39,11 @@ fn main() -> Result<()> {
     for (name, nodes, story) in [
         ("20 Mbit/s, 40 ms", line.clone(), Story::Nothing),
         ("1 % lost", with(Node::Loss(0.01)), Story::Nothing),
-        ("lost in bursts", with(Node::BurstLoss { begin: 0.002, end: 0.25 }), Story::Nothing),
+        (
+            "lost in bursts",
+            with(Node::BurstLoss { begin: 0.002, end: 0.25, longest: ms(200) }),
+            Story::Nothing,
+        ),
         ("5 % overtaken", with(Node::Reorder { share: 0.05, by: ms(8) }), Story::Nothing),
         ("an outage of 2 s", line.clone(), Story::Outage),
         ("a NAT that forgets", line.clone(), Story::Rebinding),

@@ -37,6 +37,8 @@ pub enum Node {
         begin: f64,
         /// The share (0 to 1) of datagrams before which a burst ends, of those inside.
         end: f64,
+        /// It ends after so long at the latest, however little is sent meanwhile.
+        longest: Duration,
     },
     /// This share (0 to 1) takes so much longer, so that others overtake.
     Reorder {
@@ -155,6 +157,8 @@ struct Memory {
     run: u32,
     /// When the last one left.
     left: Duration,
+    /// When the burst has begun.
+    since: Duration,
 }
 
 impl Placed {
@@ -184,8 +188,12 @@ impl Placed {
                 if mark { Step::Mark(left - now) } else { Step::Forward(left - now) }
             }
             Node::Loss(share) if hits(share) => Step::Lose,
-            Node::BurstLoss { begin, end } => {
-                let inside = if memory.run > 0 { !hits(end) } else { hits(begin) };
+            Node::BurstLoss { begin, end, longest } => {
+                let goes_on = memory.run > 0 && now < memory.since + longest;
+                let inside = if goes_on { !hits(end) } else { hits(begin) };
+                if inside && !goes_on {
+                    memory.since = now;
+                }
                 memory.run = u32::from(inside);
                 if inside { Step::Lose } else { Step::Forward(Duration::ZERO) }
             }

@@ -321,7 +321,7 @@ fn jitter_keeps_the_order() {
 
 #[test]
 fn losses_come_in_bursts() {
-    let mut network = network(1, vec![Node::BurstLoss { begin: 0.02, end: 0.25 }]);
+    let mut network = network(1, vec![Node::BurstLoss { begin: 0.02, end: 0.25, longest: ms(60_000) }]);
     let arrived = arrivals(&mut network, 10_000, ms(1));
     let gaps: Vec<u32> =
         arrived.windows(2).map(|pair| pair[1].0 - pair[0].0 - 1).filter(|gap| *gap > 0).collect();
@@ -330,6 +330,14 @@ fn losses_come_in_bursts() {
     assert!((600..900).contains(&lost), "{lost}");
     let mean = f64::from(lost) / gaps.len() as f64;
     assert!((3.0..5.0).contains(&mean), "{mean}");
+}
+
+#[test]
+fn a_burst_ends_in_time() {
+    let mut network = network(1, vec![Node::BurstLoss { begin: 0.5, end: 0.0, longest: ms(20) }]);
+    let arrived: Vec<u64> = arrivals(&mut network, 400, ms(1)).into_iter().map(|(_, at)| at).collect();
+    let mut gaps = arrived.windows(2).map(|pair| pair[1] - pair[0] - 1).filter(|gap| *gap > 0);
+    assert!(gaps.clone().count() > 5 && gaps.all(|gap| gap % 20 == 0), "{arrived:?}");
 }
 
 #[test]

@@ -296,7 +296,10 @@ impl Hosted {
     }
 
     pub(super) fn is_quiet(&mut self) -> bool {
-        self.confirmed && self.connection.streams().is_empty() && self.connection.stats().bytes_in_flight == 0
+        let data = &self.connection.spaces[SpaceId::Data.index()];
+        let in_flight =
+            data.sent.has_ack_eliciting_in_flight() || self.connection.stats().bytes_in_flight > 0;
+        self.confirmed && self.connection.streams().is_empty() && !in_flight
     }
 }
 

@@ -79,7 +79,7 @@ impl Topology {
 fn patience(plan: &Plan, delay: Duration, bytes_per_second: u64) -> Duration {
     let bytes = plan.bytes();
     let pauses = plan.read_pause.map_or(0, |_| bytes / 100);
-    Duration::from_secs(30) + delay * 200 + ms(bytes * 1000 / bytes_per_second + pauses)
+    Duration::from_secs(110) + delay * 200 + ms(bytes * 1000 / bytes_per_second + pauses)
 }
 
 /// One of these.
@@ -125,7 +125,8 @@ fn wireless(rng: &mut Rng, scenario: &mut Scenario) -> (Duration, u64) {
     for nodes in &mut scenario.links {
         let (rate, queue) = (pick(rng, &[2, 10, 50]) * 125_000, between(rng, 20, 200));
         nodes.push(bottleneck(rng, rate, queue));
-        nodes.push(Node::BurstLoss { begin: pick(rng, &[0.001, 0.005, 0.02]), end: pick(rng, &[0.15, 0.5]) });
+        let (begin, end) = (pick(rng, &[0.001, 0.005, 0.02]), pick(rng, &[0.15, 0.5]));
+        nodes.push(Node::BurstLoss { begin, end, longest: ms(between(rng, 50, 1000)) });
         match rng.below(6) {
             0 => nodes.push(Node::Corrupt(0.01)),
             1 => nodes.push(Node::Duplicate { share: 0.02, after: ms(rng.below(20)) }),
