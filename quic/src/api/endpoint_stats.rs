@@ -53,6 +53,15 @@ pub struct EndpointStats {
     pub routes: usize,
     /// Closed connections that are remembered now, to answer late datagrams.
     pub closed_connections: usize,
+    /// What connections hold now of [`memory_budget`](crate::config::EndpointConfigBuilder::memory_budget), bytes: 16 KiB for
+    /// each, what arrived and was not read, what was written and is not acknowledged, datagrams not looked at yet.
+    pub memory_used: u64,
+    /// By how much the receive windows of all connections exceed what they began with, bytes.
+    pub memory_granted: u64,
+    /// How often the receive window of a connection would have grown, but there was no budget for it.
+    pub windows_held_back: u64,
+    /// How often a connection was given a smaller receive window because the budget was nearly used up.
+    pub windows_shrunk: u64,
 }
 
 /// Clients that were turned away, by the limit that did it.
@@ -61,6 +70,8 @@ pub struct EndpointStats {
 pub struct TurnedAwayBy {
     /// [`max_connections`](crate::config::EndpointConfigBuilder::max_connections).
     pub connections: u64,
+    /// [`memory_budget`](crate::config::EndpointConfigBuilder::memory_budget).
+    pub budget: u64,
     /// [`max_incoming`](crate::config::EndpointConfigBuilder::max_incoming).
     pub incoming: u64,
     /// [`max_handshakes`](crate::config::EndpointConfigBuilder::max_handshakes).
@@ -80,6 +91,7 @@ impl EndpointStats {
         let (routes, closed_connections) = endpoint.routes.count();
         let by = TurnedAwayBy {
             connections: get(&counters.too_many_connections),
+            budget: get(&counters.over_budget),
             incoming: get(&counters.too_many_incoming),
             handshakes: get(&counters.too_many_handshakes),
             network: get(&counters.too_many_of_network),
@@ -96,7 +108,13 @@ impl EndpointStats {
             ignored: get(&counters.ignored),
             retries: get(&counters.retries),
             invalid_tokens: get(&counters.invalid_tokens),
-            turned_away: by.connections + by.incoming + by.handshakes + by.network + by.memory + by.load,
+            turned_away: by.connections
+                + by.budget
+                + by.incoming
+                + by.handshakes
+                + by.network
+                + by.memory
+                + by.load,
             turned_away_by: by,
             overloaded: get(&counters.overloaded),
             version_negotiations: get(&counters.version_negotiations),
@@ -107,6 +125,10 @@ impl EndpointStats {
             routes,
             closed_connections,
             unauthenticated_memory: endpoint.admission.memory(),
+            memory_used: endpoint.budget.used(),
+            memory_granted: endpoint.budget.granted(),
+            windows_held_back: endpoint.budget.held_back(),
+            windows_shrunk: endpoint.budget.shrunk(),
         }
     }
 }

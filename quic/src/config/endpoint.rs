@@ -34,6 +34,7 @@ pub struct EndpointConfig {
     pub(crate) max_handshakes: usize,
     pub(crate) max_handshakes_per_network: usize,
     pub(crate) unauthenticated_memory: usize,
+    pub(crate) memory_budget: u64,
     pub(crate) incoming_buffer_size: usize,
     pub(crate) stateless_answers_per_second: u32,
     pub(crate) socket_receive_buffer: usize,
@@ -61,6 +62,7 @@ impl Default for EndpointConfig {
             max_handshakes: 4096,
             max_handshakes_per_network: 1024,
             unauthenticated_memory: 64 << 20,
+            memory_budget: 1 << 30,
             incoming_buffer_size: 64 << 10,
             stateless_answers_per_second: 10_000,
             socket_receive_buffer: 4 << 20,
@@ -157,6 +159,21 @@ impl EndpointConfigBuilder {
         self
     }
 
+    /// How many bytes all connections together may hold. Default 1 GiB, at least 1 MiB.
+    ///
+    /// A connection counts for 16 KiB, and for what has arrived and was not read, what was written and is not acknowledged, and
+    /// datagrams that wait for its task. When three quarters are used no receive window grows, those that tune themselves
+    /// become small, and so do send budgets. When all is used clients are asked to come again, or refused if they have. By
+    /// how much windows exceed what they began with is counted apart, and has the same limit.
+    ///
+    /// What was promised to peers is kept: whoever has so many connections that the windows they begin with
+    /// ([`initial_receive_window`](super::TransportConfigBuilder::initial_receive_window)) do not fit, and reads from none
+    /// of them, can still be made to hold more.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.0.memory_budget = bytes;
+        self
+    }
+
     /// How many bytes are kept for a connection that waits for `accept`. Default 64 KiB, at least 4096.
     pub fn incoming_buffer_size(mut self, bytes: usize) -> Self {
         self.0.incoming_buffer_size = bytes;
@@ -199,6 +216,7 @@ impl EndpointConfigBuilder {
         check(c.max_incoming > 0, "max_incoming", "is 0")?;
         check(c.max_handshakes > 0, "max_handshakes", "is 0")?;
         check(c.max_handshakes_per_network > 0, "max_handshakes_per_network", "is 0")?;
+        check(c.memory_budget >= 1 << 20, "memory_budget", "is below 1 MiB")?;
         check(c.unauthenticated_memory >= 128 << 10, "unauthenticated_memory", "is below 128 KiB")?;
         check(c.token_key_period >= Duration::from_secs(60), "token_key_period", "is below a minute")?;
         check(c.incoming_buffer_size >= 4096, "incoming_buffer_size", "is below 4096")?;

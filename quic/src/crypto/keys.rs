@@ -227,12 +227,18 @@ impl OneRttSecrets {
         Self { local, remote }
     }
 
-    /// Moves on to the next key phase and returns its packet keys: (local, remote).
+    /// Moves on to the next key phase and returns the key that opens its packets.
     ///
-    /// The first call gives the keys of the first key update. The secrets of the phase before are forgotten.
-    pub fn next_keys(&mut self) -> (PacketKey, PacketKey) {
+    /// The first call gives the key of the first key update. The secrets of the phase before are forgotten.
+    pub fn advance(&mut self) -> PacketKey {
         (self.local, self.remote) = (self.local.next(), self.remote.next());
-        (self.local.packet_key(), self.remote.packet_key())
+        self.remote.packet_key()
+    }
+
+    /// The key that seals packets of the phase that was moved on to.
+    #[must_use]
+    pub fn local_key(&self) -> PacketKey {
+        self.local.packet_key()
     }
 }
 

@@ -167,7 +167,7 @@ fn derived_packets_of_all_suites_and_both_key_phases() {
         let make = || Secret::from_bytes(version, suite, &secret);
         // Both directions have one secret here, so that either key of the pair can be checked.
         let mut secrets = OneRttSecrets::new(Side::Client, make(), make());
-        let (local, remote) = secrets.next_keys();
+        let (remote, local) = (secrets.advance(), secrets.local_key());
         let phases = [
             [make().keys(), make().keys()],
             [local, remote].map(|packet| DirectionKeys { header: make().header_key(), packet }),

@@ -13,7 +13,7 @@ use super::shared::chunks::Chunks;
 use super::shared::stream::Stream;
 use super::timer::Timer;
 use super::transmit::Transmitter;
-use crate::config::{ServerConfig, TokenIssuer, TokenStore};
+use crate::config::{ServerConfig, TokenIssuer, TokenStore, TransportConfig};
 use crate::error::ConnectionError;
 use crate::packet::{Burst, TransportError, TransportErrorCode};
 use crate::proto::endpoint::Incoming;
@@ -35,6 +35,16 @@ pub struct ConnectionTask {
     pub(super) send_budget: u64,
     /// The receive window of the connection that others know of.
     pub(super) window: u64,
+    /// That which the transport parameters gave.
+    pub(super) first_window: u64,
+    /// It tunes itself.
+    pub(super) tuned: bool,
+    /// Weight of what is in the inbox, or was and is not done with.
+    pub(super) pinned: u64,
+    /// Datagrams that it had no room for.
+    pub(super) overflowed: u64,
+    /// What the inbox is limited to.
+    pub(super) inbox_limit: usize,
     /// Whether it tries to move to another socket.
     pub(super) moves: Moves,
     /// The application waits until all finished streams are delivered: the number of the latest that does.
@@ -59,8 +69,11 @@ pub(super) struct Scratch {
 
 impl ConnectionTask {
     /// Drives `connection`.
-    pub fn new(connection: proto::Connection, ending: Ending, send_budget: u64) -> Self {
+    pub fn new(mut connection: proto::Connection, ending: Ending, config: &TransportConfig) -> Self {
         let socket = connection.path().socket;
+        // From here on it takes the memory budget's consent.
+        let first_window = config.receive_window;
+        connection.streams().set_receive_window_ceiling(first_window);
         let mut task = Self {
             connection,
             transmitter: Transmitter::new(ending.endpoint.sockets.clone()),
@@ -69,8 +82,13 @@ impl ConnectionTask {
             deadline: None,
             arrived: VecDeque::new(),
             processed: 0,
-            send_budget,
+            send_budget: config.send_budget,
             window: 0,
+            first_window,
+            tuned: config.max_receive_window > first_window,
+            pinned: 0,
+            overflowed: 0,
+            inbox_limit: 0,
             moves: Moves::default(),
             draining: None,
             epoch: 0,
@@ -102,7 +120,7 @@ impl ConnectionTask {
             rng: ending.endpoint.fork_rng(),
         };
         match proto::Connection::server(super::now(), incoming, args) {
-            Ok(connection) => Some(Self::new(connection, ending, config.transport.send_budget)),
+            Ok(connection) => Some(Self::new(connection, ending, &config.transport)),
             Err(error) => {
                 tracing::error!(%error, "the TLS configuration does not work");
                 let error = TransportError::new(TransportErrorCode::INTERNAL_ERROR, format!("TLS: {error}"));

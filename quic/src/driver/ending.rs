@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::routes::Entries;
 use super::shared::admission::Handshaking;
+use super::shared::budget::Account;
 use super::shared::connection::Connection;
 use super::shared::endpoint::Endpoint;
 use super::shared::stream::Stream;
@@ -49,13 +50,24 @@ pub struct Ending {
     pub streams: HashMap<StreamId, StreamEntry, foldhash::fast::RandomState>,
     /// Counts a server's handshake until it is complete.
     pub handshaking: Option<Handshaking>,
+    /// What the connection holds of the endpoint's memory.
+    pub account: Account,
     linger: Option<Instant>,
 }
 
 impl Ending {
     /// The end of a connection that has not begun.
     pub fn new(endpoint: Arc<Endpoint>, shared: Arc<Connection>, entries: Entries) -> Self {
-        Self { endpoint, shared, entries, streams: HashMap::default(), handshaking: None, linger: None }
+        let account = Account::new(endpoint.budget.clone());
+        Self {
+            endpoint,
+            shared,
+            entries,
+            streams: HashMap::default(),
+            handshaking: None,
+            account,
+            linger: None,
+        }
     }
 
     /// Leaves a tombstone in place of the routes.

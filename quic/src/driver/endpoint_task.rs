@@ -16,6 +16,7 @@ use super::allowance::Allowance;
 use super::inbox::Inbox;
 use super::routes::Route;
 use super::shared::admission::Handshaking;
+use super::shared::budget::Pressure;
 use super::shared::endpoint::{Counters, Endpoint, TurnedAway};
 use super::shared::signal::Signal;
 use super::shared::sockets::{Added, Sockets};
@@ -382,6 +383,9 @@ impl EndpointTask {
         }
         if queued + endpoint.connections() >= limits.max_connections {
             return Err(Some(TurnedAway::Connections));
+        }
+        if endpoint.budget.pressure() == Pressure::Full {
+            return Err(Some(TurnedAway::Budget));
         }
         let validated = incoming.is_validated();
         if !validated && endpoint.wants_retry(config.retry) {

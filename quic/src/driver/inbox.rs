@@ -53,6 +53,15 @@ impl Drop for State {
     }
 }
 
+/// What the task learns when it takes something.
+#[derive(Debug, Copy, Clone)]
+pub struct Taken {
+    /// Datagrams dropped so far.
+    pub dropped: u64,
+    /// Weight of what is queued, and of what was taken and is not done with, bytes.
+    pub pinned: usize,
+}
+
 /// What a burst counts for.
 pub fn weight(burst: &Burst) -> usize {
     burst.buffer.capacity() + OVERHEAD
@@ -133,15 +142,14 @@ impl Inbox {
         true
     }
 
-    /// For the task: `processed` bytes of weight are done with. Moves what has come into `local` if that is empty;
-    /// returns the datagrams dropped so far.
-    pub fn take(&self, local: &mut VecDeque<Burst>, processed: usize) -> u64 {
+    /// For the task: `processed` bytes of weight are done with. Moves what has come into `local` if that is empty.
+    pub fn take(&self, local: &mut VecDeque<Burst>, processed: usize) -> Taken {
         let mut state = lock(&self.state);
         state.unpin(processed);
         if local.is_empty() {
             std::mem::swap(&mut state.bursts, local);
         }
-        state.dropped
+        Taken { dropped: state.dropped, pinned: state.pinned }
     }
 
     /// Refuses what comes from now on, and drops what is there.
@@ -188,7 +196,7 @@ mod tests {
         let inbox = Inbox::new(2 * (100 + OVERHEAD));
         assert!(inbox.push(burst(100)) && inbox.push(burst(100)) && !inbox.push(burst(1)));
         let mut local = VecDeque::new();
-        assert_eq!(inbox.take(&mut local, 0), 1);
+        assert_eq!(inbox.take(&mut local, 0).dropped, 1);
         assert!(!inbox.push(burst(100)), "still unprocessed");
         let processed = weight(&local.pop_front().unwrap());
         inbox.take(&mut local, processed);
@@ -203,7 +211,7 @@ mod tests {
         inbox.close();
         assert!(!inbox.push(burst(1)));
         let mut local = VecDeque::new();
-        assert_eq!(inbox.take(&mut local, 0), 1);
+        assert_eq!(inbox.take(&mut local, 0).dropped, 1);
         assert!(local.is_empty());
     }
 }

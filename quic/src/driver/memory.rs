@@ -1,25 +1,61 @@
-//! How much memory a connection may hold: at the end of a turn, everything that bounds it follows what has changed.
+//! How much memory a connection may hold: at the end of a turn, everything that bounds it follows what has changed, on the
+//! connection and on the endpoint.
 
 use super::connection_task::ConnectionTask;
-use super::inbox::Inbox;
+use super::inbox::{self, Inbox};
+use super::shared::budget::Pressure;
 use super::shared::send_pool;
+
+/// The receive window of a connection while memory is short, bytes; and the least that is accepted for sending.
+const SCANTY: u64 = 64 << 10;
 
 impl ConnectionTask {
     /// Adapts the bounds. True if there is to be another turn soon.
     pub(super) fn adapt(&mut self) -> bool {
-        let floor = send_pool::FLOOR.min(self.send_budget);
-        let limit = (2 * self.connection.congestion_window()).clamp(floor, self.send_budget);
-        self.ending.shared.pool.set_limit(limit);
-        self.follow_window()
+        let shared = &self.ending.shared;
+        let unread = self.connection.streams().unread();
+        self.ending.account.hold(unread + shared.pool.used() + self.pinned);
+        let pressure = self.ending.account.pressure();
+        let limit = match pressure {
+            Pressure::Low => (2 * self.connection.congestion_window()).max(send_pool::FLOOR),
+            Pressure::High | Pressure::Full => SCANTY,
+        };
+        shared.pool.set_limit(limit.min(self.send_budget));
+        let grown = self.tune_window(pressure);
+        self.follow_window(pressure) | grown
+    }
+
+    /// Lets the receive window of the connection grow, or makes it small. True if the peer is to hear of it.
+    fn tune_window(&mut self, pressure: Pressure) -> bool {
+        let account = &mut self.ending.account;
+        let streams = self.connection.streams();
+        let before = streams.receive_window();
+        if pressure == Pressure::Low {
+            // As small as one that begins it may be for nothing.
+            let beyond = |window: u64| window.saturating_sub(self.first_window);
+            if let Some(window) = streams.wanted_receive_window()
+                && account.grow(beyond(window) - beyond(before), window)
+            {
+                streams.set_receive_window_ceiling(window);
+            }
+        } else if self.tuned && before > SCANTY {
+            streams.set_receive_window_ceiling(SCANTY.min(self.first_window));
+            account.count_shrunk();
+        }
+        account.set_granted(streams.committed().saturating_sub(self.first_window));
+        streams.receive_window() > before
     }
 
     /// Tells others how large the receive window of the connection is.
-    fn follow_window(&mut self) -> bool {
+    fn follow_window(&mut self, pressure: Pressure) -> bool {
         let window = self.connection.streams().receive_window();
+        let limit = if pressure == Pressure::Low { Inbox::limit(window) } else { inbox::MIN_LIMIT };
+        if limit != std::mem::replace(&mut self.inbox_limit, limit) {
+            self.ending.shared.inbox.set_limit(limit);
+        }
         let before = std::mem::replace(&mut self.window, window);
         if window != before {
             self.ending.shared.set_window(window);
-            self.ending.shared.inbox.set_limit(Inbox::limit(window));
         }
         // Readers may have waited for a quarter of the larger one.
         window < before

@@ -46,6 +46,8 @@
 //! | token log and store, nonces of QUIC-LB | `config` | used tokens, tokens of servers, the next nonce | arithmetic, one hash operation |
 //! | TX pool | `tx_pool` | free batches | a push or a pop |
 //!
+//! The memory budget of the endpoint (`shared::budget`) has none: two sums that a task adds to at the end of its turn.
+//!
 //! Every poll of a handle registers its waker **and then** looks whether the connection is closed; closing sets that
 //! mark first and wakes then. So nobody sleeps through the end.
 

@@ -74,7 +74,8 @@ impl ConnectionTask {
         loop {
             if self.arrived.is_empty() || self.processed > 0 {
                 let processed = std::mem::take(&mut self.processed);
-                self.ending.shared.inbox.take(&mut self.arrived, processed);
+                let taken = self.ending.shared.inbox.take(&mut self.arrived, processed);
+                (self.pinned, self.overflowed) = (taken.pinned as u64, taken.dropped);
             }
             if datagrams >= MAX_DATAGRAMS {
                 return !self.arrived.is_empty();
@@ -220,6 +221,7 @@ impl ConnectionTask {
         }
         if let Some(bytes) = receive_window {
             self.connection.streams().set_receive_window(bytes);
+            self.tuned = false;
         }
         for export in exports {
             let mut out = vec![0; export.len];
@@ -498,6 +500,7 @@ impl ConnectionTask {
     pub(super) fn publish(&mut self) {
         self.publish_datagrams();
         let mut stats = self.connection.stats();
+        stats.datagrams_overflowed = self.overflowed;
         stats.datagrams_unsent += self.ending.shared.datagrams_out.unsent();
         stats.datagrams_unread += self.ending.shared.datagrams_in.unread();
         self.ending.shared.set_snapshot(Snapshot {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::accepted::Accepted;
 use super::admission::{Admission, Full};
+use super::budget::MemoryBudget;
 use super::connection::{Connection, ConnectionRef};
 use super::signal::Signal;
 use super::sockets::{SocketUse, Sockets};
@@ -62,6 +63,8 @@ pub struct Endpoint {
     pub counters: Counters,
     /// Clients in their handshakes.
     pub admission: Arc<Admission>,
+    /// The memory of all connections.
+    pub budget: Arc<MemoryBudget>,
     /// How many stateless answers may leave.
     pub answers: Arc<Allowance>,
     server: Mutex<Option<Arc<ServerConfig>>>,
@@ -79,6 +82,8 @@ pub enum TurnedAway {
     Connections,
     /// As many wait for `accept` as may.
     Incoming,
+    /// The memory budget is used up.
+    Budget,
     /// One of the limits on handshakes.
     Full(Full),
     /// More handshakes than the policy takes without Retry.
@@ -118,6 +123,8 @@ pub struct Counters {
     pub overloaded: AtomicU64,
     /// Turned away: too many connections.
     pub too_many_connections: AtomicU64,
+    /// Turned away: the memory budget is used up.
+    pub over_budget: AtomicU64,
     /// Turned away: too many wait.
     pub too_many_incoming: AtomicU64,
     /// Turned away: too many handshakes.
@@ -141,6 +148,7 @@ impl Counters {
         Self::count(match reason {
             TurnedAway::Connections => &self.too_many_connections,
             TurnedAway::Incoming => &self.too_many_incoming,
+            TurnedAway::Budget => &self.over_budget,
             TurnedAway::Full(Full::Handshakes) => &self.too_many_handshakes,
             TurnedAway::Full(Full::Network) => &self.too_many_of_network,
             TurnedAway::Full(Full::Memory) => &self.too_much_memory,
@@ -188,6 +196,7 @@ impl Endpoint {
             runtime: tokio::runtime::Handle::current(),
             handles: AtomicUsize::new(0),
             admission: Arc::new(Admission::new(&config)),
+            budget: Arc::new(MemoryBudget::new(config.memory_budget)),
             sockets: Arc::new(Sockets::new(socket)),
             config,
         }
@@ -349,7 +358,7 @@ impl Endpoint {
         if by_address && !self.routes.add_peer(&shared.inbox, &mut ending.entries, remote) {
             return Err(ConnectError::AlreadyConnected(remote));
         }
-        let mut task = ConnectionTask::new(connection, ending, config.transport.send_budget);
+        let mut task = ConnectionTask::new(connection, ending, &config.transport);
         task.tokens = config.token_store.clone().map(|store| {
             let (server_name, version) = (server_name.to_owned(), task.connection.version());
             (store, TokenIssuer { server_name, address: remote, version })

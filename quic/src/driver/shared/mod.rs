@@ -2,6 +2,7 @@
 
 pub mod accepted;
 pub mod admission;
+pub mod budget;
 pub mod chunks;
 pub mod connection;
 pub mod datagrams;

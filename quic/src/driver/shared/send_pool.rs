@@ -105,7 +105,6 @@ impl SendPool {
     }
 
     /// Bytes in use.
-    #[cfg(test)]
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }

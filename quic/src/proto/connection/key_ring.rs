@@ -45,8 +45,9 @@ pub struct OneRtt {
     pub local: DirectionKeys,
     remote_header: HeaderKey,
     remote: PacketKey,
-    /// The keys of the next phase: made in advance, so that their making takes no time that a peer could measure.
-    next: (PacketKey, PacketKey),
+    /// The peer's key of the next phase: made in advance, so that its making takes no time that a peer could measure. Ours
+    /// is made when it is needed.
+    next: PacketKey,
     /// The peer's previous key, for packets that were overtaken by the update, and until when: that is known once the
     /// peer uses the present one.
     previous: Option<Box<(PacketKey, Option<Instant>)>>,
@@ -113,7 +114,7 @@ impl KeyRing {
 impl OneRtt {
     /// `next_pn` is the number of our next packet: those before were of 0-RTT.
     pub fn new(keys: Keys, mut secrets: OneRttSecrets, next_pn: PacketNumber) -> Self {
-        let next = secrets.next_keys();
+        let next = secrets.advance();
         Self {
             local: keys.local,
             remote_header: keys.remote.header,
@@ -150,7 +151,7 @@ impl OneRtt {
             Some((key, until)) if pn < self.phase_start && until.is_none_or(|until| now < until) => {
                 (Phase::Previous, key)
             }
-            _ => (Phase::Next, &self.next.1),
+            _ => (Phase::Next, &self.next),
         }
     }
 
@@ -247,8 +248,8 @@ impl OneRtt {
 
     /// Turns to the next keys. `next_pn` is the number of our next packet.
     pub fn update(&mut self, next_pn: PacketNumber) {
-        let (local, remote) = std::mem::replace(&mut self.next, self.secrets.next_keys());
-        self.local.packet = local;
+        self.local.packet = self.secrets.local_key();
+        let remote = std::mem::replace(&mut self.next, self.secrets.advance());
         self.previous = Some(Box::new((std::mem::replace(&mut self.remote, remote), None)));
         self.phase = !self.phase;
         self.phase_start = PacketNumber::MAX;

@@ -22,6 +22,8 @@ pub struct ConnectionStats {
     pub early_packets_sent: u64,
     /// Packets received that were sent before the handshake (0-RTT).
     pub early_packets_received: u64,
+    /// Datagrams dropped because more arrived than were looked at in time.
+    pub datagrams_overflowed: u64,
     /// Packets dropped: duplicates, not for us, or not to be opened.
     pub packets_dropped: u64,
     /// Packets that failed authentication.

@@ -51,7 +51,7 @@ pub(super) struct RustlsSession {
     versions: Arc<TicketVersions>,
     early: EarlyData,
     /// Until they are asked for.
-    early_keys: Option<DirectionKeys>,
+    early_keys: Option<Box<DirectionKeys>>,
     /// On a client that offers early data, what it knows of the server.
     remembered: Option<Box<Remembered>>,
     failed: Option<TransportError>,
@@ -93,7 +93,7 @@ impl RustlsSession {
         };
         // The ClientHello is all there is, no keys: this does not fail.
         session.failed = session.collect().err();
-        session.early_keys = session.derive_early_keys();
+        session.early_keys = session.derive_early_keys().map(Box::new);
         if let (Some(_), Some(remembered)) = (&session.early_keys, remembered) {
             session.early = EarlyData::Offered;
             session.remembered = Some(Box::new(remembered));
@@ -199,7 +199,7 @@ impl RustlsSession {
         match tls {
             Connection::Server(_) => {
                 // rustls has its own reasons: no room for guesses, the keys tell.
-                self.early_keys = self.derive_early_keys();
+                self.early_keys = self.derive_early_keys().map(Box::new);
                 let taken = self.early_keys.is_some();
                 self.early = if taken { EarlyData::Accepted } else { EarlyData::Rejected };
             }
@@ -362,7 +362,7 @@ impl Session for RustlsSession {
     }
 
     fn early_keys(&mut self) -> Option<DirectionKeys> {
-        self.early_keys.take()
+        self.early_keys.take().map(|keys| *keys)
     }
 
     fn early_data(&self) -> EarlyData {

@@ -139,3 +139,21 @@ fn a_ceiling_holds_the_window_back_and_takes_no_credit_back() {
     assert_eq!(packet(&mut s, 1000).and_then(|sent| promised(&sent)), Some(granted + 500));
     transfer(&mut s, id, 1000);
 }
+
+#[test]
+fn streams_that_are_read_a_little_each_credit_the_connection() {
+    let mut s = receiver();
+    for index in 0..10 {
+        s.on_stream(uni(PEER, index), 0, false, zeroes(200)).unwrap();
+        while s.read(uni(PEER, index)).is_some() {}
+    }
+    events(&mut s);
+    assert!(!s.wants_to_send());
+    s.consumed_of_connection(2000);
+    assert!(matches!(flush(&mut s).frames[..], [Frame::MaxData(f)] if f.maximum == 5000));
+    for index in 0..10 {
+        s.consumed_of_stream(uni(PEER, index), 200);
+    }
+    assert_quiet(&mut s);
+    assert_eq!((s.unread(), s.committed()), (0, 3000));
+}

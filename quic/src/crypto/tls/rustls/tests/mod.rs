@@ -284,8 +284,8 @@ fn assert_keys_fit(pair: &mut Pair) {
     assert_fits(&client.local, &server.remote);
     assert_fits(&server.local, &client.remote);
     for _ in 0..3 {
-        let (client_local, client_remote) = client_secrets.next_keys();
-        let (server_local, server_remote) = server_secrets.next_keys();
+        let (client_remote, client_local) = (client_secrets.advance(), client_secrets.local_key());
+        let (server_remote, server_local) = (server_secrets.advance(), server_secrets.local_key());
         assert_opens(&client_local, &server_remote);
         assert_opens(&server_local, &client_remote);
         let mut sealed = [0; 40];
