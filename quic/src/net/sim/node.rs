@@ -27,7 +27,7 @@ pub enum Node {
         /// Those marked ECT that find so many before them leave marked CE.
         mark_from: Option<usize>,
     },
-    /// A node that several links have in common: see [`Network::share`](super::Network::share).
+    /// A node that several links have in common; `Network::share` makes it.
     Shared(SharedNode),
     /// This share (0 to 1) is lost.
     Loss(f64),
