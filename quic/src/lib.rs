@@ -61,6 +61,8 @@
 //! | `sim` | [`sim`](https://docs.rs/gannet/latest/gannet/sim/): a virtual network, to test applications over bad paths without sockets and without waiting |
 //! | `aws-lc-rs` | `config::aws_lc_rs_provider`: TLS by aws-lc-rs, with the post-quantum X25519MLKEM768; packets are sealed by ring all the same |
 
+#![warn(unnameable_types)]
+
 #[cfg(feature = "tokio")]
 mod api;
 pub mod config;
@@ -92,6 +94,7 @@ pub use error::{
     WriteError,
 };
 pub use packet::{
-    ConnectionId, DatagramFate, Dir, Priority, Rng, Side, StreamId, TransportError, TransportErrorCode,
+    ConnectionId, ConnectionIdTooLong, DatagramFate, Dir, Priority, Rng, Side, StreamId, TransportError,
+    TransportErrorCode,
 };
 pub use wire::{VarInt, VarIntBoundsExceeded};

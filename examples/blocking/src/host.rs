@@ -75,10 +75,12 @@ impl Host {
             reset_key: Arc::new(ResetKey::new(&rng.array())),
         };
         let token_key = TokenKey::new(&rng.array(), Duration::from_secs(3600));
+        // A std socket does not promise that datagrams stay whole: larger ones are not tried.
+        let config = TransportConfig::builder().mtu_upper_bound(None).build().map_err(io::Error::other)?;
         let server = tls.map(|tls| Server { tls, versions: ServerVersions::default(), token_key });
         Ok(Self {
             socket: UdpSocket::bind(addr)?,
-            config: Arc::new(TransportConfig::default()),
+            config: Arc::new(config),
             shared,
             server,
             rng,

@@ -26,7 +26,7 @@ pub use source::SocketSource;
 #[cfg(feature = "tokio")]
 pub(crate) use source::UdpOptions;
 #[cfg(feature = "tokio")]
-pub use udp::UdpSocket;
+pub use udp::{GrantedBuffers, UdpSocket};
 #[cfg(feature = "tokio")]
 pub(crate) use udp::{is_too_long, is_unreachable};
 

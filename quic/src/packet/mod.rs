@@ -17,7 +17,7 @@ pub use burst::Burst;
 pub use congestion::{
     Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, LostPacket, Rtt,
 };
-pub use connection_id::{ConnectionId, ResetToken};
+pub use connection_id::{ConnectionId, ConnectionIdTooLong, ResetToken};
 pub(crate) use datagram::datagram_weight;
 pub use datagram::{DatagramFate, DatagramPolicy};
 pub use error::{TransportError, TransportErrorCode};

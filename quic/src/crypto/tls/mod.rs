@@ -6,14 +6,16 @@ use std::sync::Arc;
 use ::rustls::pki_types::CertificateDer;
 use ::rustls::server::StoresServerSessions;
 
-use super::{CipherSuite, DirectionKeys, Keys, OneRttSecrets};
-use crate::packet::{Level, TransportError};
+use super::CipherSuite;
+use crate::packet::TransportError;
 
 pub(crate) mod alert;
 mod early;
 pub mod rustls;
 mod sessions;
 
+pub use super::{AeadLimits, DirectionKeys, HeaderKey, Keys, OneRttSecrets, PacketKey};
+pub use crate::packet::{Level, SpaceId};
 pub use early::{EarlyData, EarlyDataPolicy, Remembered};
 pub use sessions::{ClientResumption, MemorySessionStore, SessionKey, SessionStore, StoredSession};
 

@@ -75,7 +75,7 @@ pub struct DatagramCounts {
 impl Datagrams {
     /// Empty queues.
     #[must_use]
-    pub fn new(config: &TransportConfig) -> Self {
+    pub(crate) fn new(config: &TransportConfig) -> Self {
         Self {
             send: SendQueue::new(config.datagram_send_buffer_size),
             recv: RecvQueue::new(config.datagram_receive_buffer_size, config.datagram_receive_policy),

@@ -219,7 +219,7 @@ pub struct Streams {
 impl Streams {
     /// No streams. Until [`Streams::set_peer_limits`] we may open none.
     #[must_use]
-    pub fn new(side: Side, limits: StreamLimits) -> Self {
+    pub(crate) fn new(side: Side, limits: StreamLimits) -> Self {
         Self {
             side,
             limits,
@@ -250,7 +250,7 @@ impl Streams {
 
     /// Begins anew, without streams and without limits of the peer's: what was sent so far nobody has. What we allow the
     /// peer stays; it has not made use of it yet. What it was told of that besides transport parameters it has not heard.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let old = std::mem::replace(self, Self::new(self.side, self.limits));
         let received = std::mem::replace(&mut self.received, old.received);
         let remote = std::mem::replace(&mut self.remote, old.remote);
@@ -267,12 +267,12 @@ impl Streams {
     }
 
     /// What follows arrived before the handshake, or no longer: streams that it opens are marked.
-    pub fn set_early(&mut self, early: bool) {
+    pub(crate) fn set_early(&mut self, early: bool) {
         self.early = early;
     }
 
     /// How many frames of the peer changed nothing since the last call.
-    pub fn take_idle(&mut self) -> u32 {
+    pub(crate) fn take_idle(&mut self) -> u32 {
         std::mem::take(&mut self.idle)
     }
 
@@ -284,7 +284,7 @@ impl Streams {
     }
 
     /// The peer's transport parameters have come; or, for 0-RTT, those remembered. The second time only raises limits.
-    pub fn set_peer_limits(&mut self, peer: PeerLimits) {
+    pub(crate) fn set_peer_limits(&mut self, peer: PeerLimits) {
         self.peer = peer;
         self.credit.raise(peer.initial_max_data);
         self.raise_stream_limit(Dir::Bi, peer.initial_max_streams_bidi);

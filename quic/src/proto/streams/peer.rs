@@ -24,7 +24,7 @@ fn error(code: TransportErrorCode, reason: &'static str) -> TransportError {
 
 impl Streams {
     /// What follows arrived in a receive buffer of `capacity` bytes, which each slice of it keeps alive.
-    pub fn begin_burst(&mut self, capacity: usize) {
+    pub(crate) fn begin_burst(&mut self, capacity: usize) {
         self.pins.begin(capacity);
     }
 
@@ -32,7 +32,7 @@ impl Streams {
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR, FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR.
-    pub fn on_stream(
+    pub(crate) fn on_stream(
         &mut self,
         id: StreamId,
         offset: u64,
@@ -69,7 +69,7 @@ impl Streams {
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR, FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR.
-    pub fn on_reset_stream(
+    pub(crate) fn on_reset_stream(
         &mut self,
         id: StreamId,
         code: VarInt,
@@ -93,7 +93,7 @@ impl Streams {
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR, FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR.
-    pub fn on_reset_stream_at(
+    pub(crate) fn on_reset_stream_at(
         &mut self,
         id: StreamId,
         code: VarInt,
@@ -119,7 +119,7 @@ impl Streams {
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
-    pub fn on_stop_sending(&mut self, id: StreamId, code: VarInt) -> Result<(), TransportError> {
+    pub(crate) fn on_stop_sending(&mut self, id: StreamId, code: VarInt) -> Result<(), TransportError> {
         let slot = self.stream_of_peer(id, Part::Send)?;
         let Some(slot) = slot.filter(|slot| self.table.get_mut(*slot).is_some_and(|s| s.send.reset(code)))
         else {
@@ -136,7 +136,7 @@ impl Streams {
     }
 
     /// MAX_DATA (RFC 9000 §19.9).
-    pub fn on_max_data(&mut self, maximum: u64) {
+    pub(crate) fn on_max_data(&mut self, maximum: u64) {
         self.idle += u32::from(!self.credit.raise(maximum));
         self.check_blocked();
     }
@@ -145,7 +145,7 @@ impl Streams {
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
-    pub fn on_max_stream_data(&mut self, id: StreamId, maximum: u64) -> Result<(), TransportError> {
+    pub(crate) fn on_max_stream_data(&mut self, id: StreamId, maximum: u64) -> Result<(), TransportError> {
         let slot = self.stream_of_peer(id, Part::Send)?;
         let raise = |slot: &Slot| {
             self.table.get_mut(*slot).is_some_and(|stream| stream.send.on_max_stream_data(maximum))
@@ -161,7 +161,7 @@ impl Streams {
     ///
     /// # Errors
     /// FRAME_ENCODING_ERROR above 2^60.
-    pub fn on_max_streams(&mut self, dir: Dir, maximum: u64) -> Result<(), TransportError> {
+    pub(crate) fn on_max_streams(&mut self, dir: Dir, maximum: u64) -> Result<(), TransportError> {
         check_stream_count(maximum)?;
         self.idle += u32::from(maximum <= self.local_limit(dir));
         self.raise_stream_limit(dir, maximum);
@@ -169,7 +169,7 @@ impl Streams {
     }
 
     /// DATA_BLOCKED (RFC 9000 §19.12): nothing to do, credit never waits for it.
-    pub fn on_data_blocked(&mut self, _limit: u64) {
+    pub(crate) fn on_data_blocked(&mut self, _limit: u64) {
         self.idle += 1;
     }
 
@@ -177,7 +177,7 @@ impl Streams {
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
-    pub fn on_stream_data_blocked(&mut self, id: StreamId, _limit: u64) -> Result<(), TransportError> {
+    pub(crate) fn on_stream_data_blocked(&mut self, id: StreamId, _limit: u64) -> Result<(), TransportError> {
         self.idle += 1;
         self.stream_of_peer(id, Part::Recv).map(drop)
     }
@@ -186,7 +186,7 @@ impl Streams {
     ///
     /// # Errors
     /// FRAME_ENCODING_ERROR above 2^60.
-    pub fn on_streams_blocked(&mut self, _dir: Dir, limit: u64) -> Result<(), TransportError> {
+    pub(crate) fn on_streams_blocked(&mut self, _dir: Dir, limit: u64) -> Result<(), TransportError> {
         self.idle += 1;
         check_stream_count(limit)
     }

@@ -7,7 +7,7 @@ use crate::proto::space::Token;
 
 impl Streams {
     /// A frame has arrived.
-    pub fn on_acked(&mut self, token: &Token) {
+    pub(crate) fn on_acked(&mut self, token: &Token) {
         match *token {
             Token::Stream { id, offset, len, fin } => {
                 let Some(slot) = self.table.find(id) else { return };
@@ -48,7 +48,7 @@ impl Streams {
     }
 
     /// A frame is lost: what of it still matters is sent again.
-    pub fn on_lost(&mut self, token: &Token) {
+    pub(crate) fn on_lost(&mut self, token: &Token) {
         match *token {
             Token::Stream { id, offset, len, fin } => {
                 let Some(slot) = self.table.find(id) else { return };

@@ -17,7 +17,7 @@ use crate::wire::frame::{
 impl Streams {
     /// True if [`Streams::write_control`] or [`Streams::write_data`] would write something now.
     #[must_use]
-    pub fn wants_to_send(&self) -> bool {
+    pub(crate) fn wants_to_send(&self) -> bool {
         !self.pending.is_empty()
             || !self.control.is_empty()
             || !self.repair.is_empty()
@@ -34,13 +34,13 @@ impl Streams {
 
     /// True if flow control is all that keeps data of some stream back.
     #[must_use]
-    pub fn is_flow_blocked(&self) -> bool {
+    pub(crate) fn is_flow_blocked(&self) -> bool {
         self.is_blocked() || self.blocked.first().is_some()
     }
 
     /// Says once more that flow control holds data back, if it does. To be called when a connection has sent nothing
     /// for long, lest the peer take it for idle (RFC 9000 §4.1). True if there is something to send by that.
-    pub fn repeat_blocked(&mut self) -> bool {
+    pub(crate) fn repeat_blocked(&mut self) -> bool {
         if self.is_blocked() {
             self.pending.set(pending::DATA_BLOCKED);
         } else if let Some(slot) = self.blocked.first() {
@@ -53,7 +53,7 @@ impl Streams {
 
     /// Writes what is pending about limits, resets and stops, as far as there is room. Receive windows follow what was
     /// read within `round_trip`.
-    pub fn write_control(&mut self, now: Instant, round_trip: Duration, w: &mut FrameWriter<'_>) {
+    pub(crate) fn write_control(&mut self, now: Instant, round_trip: Duration, w: &mut FrameWriter<'_>) {
         if self.pending.has(pending::MAX_DATA) {
             self.received.tune(now, round_trip, 0);
             if !w.frame(&MaxData { maximum: self.received.advertise() }, Some(Token::MaxData)) {
@@ -154,7 +154,7 @@ impl Streams {
     }
 
     /// Fills the packet with stream data: what was lost first, then new data as far as flow control allows.
-    pub fn write_data(&mut self, w: &mut FrameWriter<'_>) {
+    pub(crate) fn write_data(&mut self, w: &mut FrameWriter<'_>) {
         while let Some(slot) = self.repair.first() {
             if !self.write_repair(slot, w) {
                 return;

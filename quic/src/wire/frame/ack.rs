@@ -26,7 +26,7 @@ pub struct Ack {
 
 /// The ranges of an ACK frame, largest first: checked when the frame was parsed, decoded as they are asked for.
 #[derive(Clone)]
-pub struct AckRanges {
+pub(crate) struct AckRanges {
     largest: PacketNumber,
     smallest: PacketNumber,
     /// Pairs of gap and length.
@@ -66,7 +66,7 @@ impl fmt::Debug for AckRanges {
 
 /// See [`AckRanges::iter`].
 #[derive(Debug, Clone)]
-pub struct AckRangesIter<'a> {
+pub(crate) struct AckRangesIter<'a> {
     next: Option<RangeInclusive<PacketNumber>>,
     more: &'a [u8],
 }
