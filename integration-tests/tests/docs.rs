@@ -70,6 +70,29 @@ fn every_test_that_the_threats_name_exists() {
 }
 
 #[test]
+fn every_setting_and_counter_that_the_limits_name_exists() {
+    let text = fs::read_to_string(top().join("docs/limits.md")).unwrap();
+    let names: Vec<_> = quoted(&text)
+        .iter()
+        .flat_map(|quote| quote.split(['.', ':', ' ', '(']).map(str::to_owned).collect::<Vec<_>>())
+        .filter(|name| name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .collect();
+    assert!(names.len() > 30, "the test finds no names any more: {names:?}");
+    let sources: String =
+        ["quic/src/config/*.rs", "quic/src/api/endpoint_stats.rs", "quic/src/proto/connection/stats.rs"]
+            .iter()
+            .flat_map(|pattern| tracked(pattern))
+            .map(|file| fs::read_to_string(top().join(file)).unwrap())
+            .collect();
+    let known = |name: &String| {
+        sources.is_empty()
+            || [format!("pub fn {name}("), format!("pub {name}:")].iter().any(|it| sources.contains(it))
+    };
+    let missing: Vec<_> = names.iter().filter(|name| !known(name)).collect();
+    assert!(missing.is_empty(), "docs/limits.md names what is not there: {missing:?}");
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     let mut broken = Vec::new();
     for document in tracked("*.md") {

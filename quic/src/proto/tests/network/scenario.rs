@@ -268,7 +268,10 @@ impl Drop for Story {
     #[expect(clippy::print_stderr, reason = "the way to say which run failed")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("\nseed {} failed; run it alone: Topology::<its kind>.scenario({}).run()\n", self.0, self.0);
+            eprintln!(
+                "\nseed {} failed; run it alone: Topology::<its kind>.scenario({}).run()\n",
+                self.0, self.0
+            );
         }
     }
 }
