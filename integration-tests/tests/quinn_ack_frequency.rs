@@ -74,7 +74,6 @@ async fn we_do_what_quinn_asks() {
     assert!(stats.frame_tx.ack_frequency >= 1);
     let sent = stats.udp_tx.datagrams;
     assert!(stats.frame_rx.acks * 10 < sent, "{} of {sent}", stats.frame_rx.acks);
-    assert_eq!(stats.path.lost_packets, 0);
     connection.close(0_u8.into(), b"");
     in_time(client.wait_idle()).await;
     in_time(serve).await.unwrap();
