@@ -37,8 +37,6 @@ pub(super) struct Reordering {
     /// Episodes since a packet was late.
     real_episodes: u8,
     episode: Option<Episode>,
-    /// Where an episode begins if there is none: the end of the last that was real.
-    last_end: Option<Instant>,
 }
 
 /// From one reduction to the next.
@@ -61,7 +59,6 @@ impl Default for Reordering {
             raised: None,
             real_episodes: 0,
             episode: None,
-            last_end: None,
         }
     }
 }
@@ -86,7 +83,7 @@ impl Reordering {
                 episode.proven |= event.ecn;
             }
             episode => {
-                let from = episode.as_ref().map(|episode| episode.to).or(self.last_end);
+                let from = episode.as_ref().map(|episode| episode.to);
                 *episode = Some(Episode { from, to: event.now, missing: packets.into(), proven: event.ecn });
                 self.real_episodes += 1;
                 if self.real_episodes >= PERSISTENCE {
@@ -129,11 +126,8 @@ impl Reordering {
         }
         episode.missing = episode.missing.saturating_sub(1);
         let spurious = episode.missing == 0 && !episode.proven;
-        if spurious {
-            // What else gets lost of it begins anew.
-            self.last_end = episode.from;
-            self.episode = None;
-        }
+        // Told once.
+        episode.proven |= spurious;
         spurious
     }
 }
