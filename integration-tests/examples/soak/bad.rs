@@ -13,6 +13,9 @@ use crate::{localhost, now, report::Counts};
 /// A pause after each round, so that the good ones get on.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The same between handshakes that are not finished: few enough for a machine that has other things to do.
+const BETWEEN: Duration = Duration::from_millis(50);
+
 /// Datagrams of anything, from addresses that change.
 pub async fn garbage(addr: SocketAddr, until: Instant, mut rng: Rng, counts: Arc<Counts>) {
     while now() < until {
@@ -47,7 +50,7 @@ pub async fn half_handshakes(endpoint: Endpoint, addr: SocketAddr, until: Instan
     while now() < until {
         let other = UdpSocket::bind(localhost()).unwrap();
         let attempt = endpoint.connect(here, "localhost").unwrap();
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(BETWEEN).await;
         while let Ok(len) = relay.recv(&mut buffer) {
             let from = if len % 2 == 0 { &relay } else { &other };
             let _ = from.send_to(&buffer[..len], addr);
@@ -55,6 +58,6 @@ pub async fn half_handshakes(endpoint: Endpoint, addr: SocketAddr, until: Instan
             Counts::add(&counts.half, 1);
         }
         drop(attempt);
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(BETWEEN).await;
     }
 }
