@@ -270,3 +270,55 @@ async fn between_hosts_of_version_6() {
     transfer(&connection.unwrap(), &accepted, 10_000).await;
     assert_eq!(accepted.remote_address().ip(), client);
 }
+
+/// Streams of one priority get the same through a narrow link; what is more urgent goes ahead.
+#[tokio::test(start_paused = true)]
+async fn equal_streams_get_equal_shares() {
+    const STREAMS: usize = 10;
+    let link =
+        [Node::Bottleneck { bytes_per_second: 1_000_000, queue: 40, mark_from: None }, Node::Delay(ms(20))];
+    let world = World::new(3, 1, &link);
+    let (client, server) = world.connect(0).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for n in 0..=STREAMS {
+        let client = client.clone();
+        writers.spawn(async move {
+            let mut send = client.open_uni().await.unwrap();
+            // The last of them has little to say, and says it first.
+            let (priority, len) = if n == STREAMS { (1, 20_000) } else { (0, 20_000_000) };
+            send.set_priority(priority).unwrap();
+            for part in vec![n as u8; len].chunks(10_000) {
+                if send.write_all(part).await.is_err() {
+                    return;
+                }
+            }
+            let _ = send.finish().await;
+        });
+    }
+    let begin = tokio::time::Instant::now();
+    // Whoever began first has filled the budget of the connection; that takes its time to level out.
+    let (from, to) = (begin + ms(4_000), begin + ms(10_000));
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..=STREAMS {
+        let mut recv = server.accept_uni().await.unwrap();
+        readers.spawn(async move {
+            let (mut which, mut early, mut bytes) = (None, 0, 0);
+            let mut read = async || {
+                while let Some(chunk) = recv.read_chunk(usize::MAX).await.unwrap() {
+                    which = Some(usize::from(chunk[0]));
+                    *(if tokio::time::Instant::now() < from { &mut early } else { &mut bytes }) +=
+                        chunk.len();
+                }
+            };
+            let finished = tokio::time::timeout_at(to, read()).await.is_ok();
+            (which.unwrap(), early, bytes, finished)
+        });
+    }
+    let read = readers.join_all().await;
+    let (urgent, equal): (Vec<_>, Vec<_>) = read.into_iter().partition(|(which, ..)| *which == STREAMS);
+    assert_eq!(urgent, [(STREAMS, 20_000, 0, true)]);
+    let bytes: Vec<usize> = equal.iter().map(|(_, _, bytes, _)| *bytes).collect();
+    let mean = bytes.iter().sum::<usize>() / STREAMS;
+    assert!(mean > 400_000, "{mean} bytes each");
+    assert!(bytes.iter().all(|bytes| bytes.abs_diff(mean) <= mean / 10), "{bytes:?}");
+}

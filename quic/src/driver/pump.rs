@@ -56,6 +56,7 @@ impl ConnectionTask {
         if let Some(number) = self.draining.take_if(delivered) {
             self.ending.shared.advance(|progress| progress.drained = number);
         }
+        again |= self.ending.shared.pool.pass_on();
         again |= self.timer.poll(self.deadline, cx);
         if self.transmitter.is_parked() {
             again |= self.transmitter.poll_unblocked(cx).is_ready();

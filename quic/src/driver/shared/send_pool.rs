@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use super::waiters::{Waiters, Woken};
 use crate::driver::lock;
-use crate::driver::sync::{AtomicU64, AtomicUsize, Mutex, seq_cst};
+use crate::driver::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, seq_cst};
 
 /// The limit never falls below this, however small the congestion window.
 pub const FLOOR: u64 = 256 << 10;
@@ -15,14 +15,16 @@ const SHARE: u64 = 64 << 10;
 
 /// The budget of a connection.
 ///
-/// Blocked writers queue, and are woken in order when a quarter is free. A woken writer has no claim: one that does not
-/// come back must not hold up the others.
+/// Blocked writers queue, and are woken in order when a quarter is free. A woken writer has no claim, and one that does not
+/// come back must not hold up the others: the task looks whether the room was taken ([`SendPool::pass_on`]).
 #[derive(Debug)]
 pub struct SendPool {
     used: AtomicU64,
     limit: AtomicU64,
     /// Length of the queue, to be read without its lock.
     waiting: AtomicUsize,
+    /// When the task looked last, there was room for one who waits.
+    room_seen: AtomicBool,
     queue: Mutex<Waiters>,
 }
 
@@ -33,14 +35,17 @@ impl SendPool {
             used: AtomicU64::new(0),
             limit: AtomicU64::new(limit.min(FLOOR)),
             waiting: AtomicUsize::new(0),
+            room_seen: AtomicBool::new(false),
             queue: Mutex::default(),
         }
     }
 
     /// Takes up to `want` bytes, at least one; without a context it does not wait.
+    ///
+    /// While others wait, only who was woken takes: nobody overtakes them because it happened to be polled.
     pub fn poll_reserve(&self, want: u64, ticket: &mut Option<u64>, cx: Option<&Context<'_>>) -> Poll<u64> {
         let in_line = self.waiting.load(Ordering::Acquire) > 0;
-        if (!in_line || self.quarter_is_free())
+        if (!in_line || (self.was_woken(*ticket) && self.quarter_is_free()))
             && let Some(granted) = self.take(want)
         {
             if let Some(ticket) = ticket.take() {
@@ -49,19 +54,25 @@ impl SendPool {
             return Poll::Ready(granted);
         }
         let Some(cx) = cx else { return Poll::Pending };
-        {
+        let is_first = {
             let mut queue = lock(&self.queue);
-            queue.register(ticket, cx.waker());
+            let before = queue.len();
+            // Who was woken and found nothing keeps its place.
+            queue.rejoin(ticket, cx.waker());
             // Ordered with the load in `release`: either that sees us, or we see what it released.
             self.waiting.store(queue.len(), Ordering::SeqCst);
-        }
+            before == 0
+        };
         seq_cst();
-        if self.quarter_is_free()
+        if is_first
+            && self.quarter_is_free()
             && let Some(granted) = self.take(want)
         {
             if let Some(ticket) = ticket.take() {
                 self.leave(ticket);
             }
+            // Who came behind it meanwhile relied on being woken.
+            self.wake_if_worthwhile();
             return Poll::Ready(granted);
         }
         Poll::Pending
@@ -70,6 +81,11 @@ impl SendPool {
     /// Takes bytes whether they are there or not.
     pub fn overdraw(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// True for a waiter that was taken out of the queue.
+    fn was_woken(&self, ticket: Option<u64>) -> bool {
+        ticket.is_some_and(|ticket| lock(&self.queue).position(ticket).is_none())
     }
 
     /// Gives up waiting; what the waiter was woken for goes to the next.
@@ -102,6 +118,16 @@ impl SendPool {
             seq_cst();
             self.wake_if_worthwhile();
         }
+    }
+
+    /// For the task, once a turn: if writers wait though there is room, others were woken for it. Those had time since the
+    /// last turn; if they have not come, it is the turn of the next. True if the task has to look again.
+    pub fn pass_on(&self) -> bool {
+        let room = self.waiting.load(Ordering::SeqCst) > 0 && self.quarter_is_free();
+        if self.room_seen.swap(room, Ordering::Relaxed) && room {
+            self.wake_if_worthwhile();
+        }
+        room
     }
 
     /// Bytes in use.
@@ -200,6 +226,55 @@ mod tests {
         }
         pool.release(FLOOR);
         assert!(counts.iter().all(|count| count.wakes() == 1), "all room, all woken");
+    }
+
+    #[test]
+    fn writers_that_stay_away_for_good_are_passed_over_though_nothing_more_is_released() {
+        let pool = SendPool::new(FLOOR);
+        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..3).map(|_| CountingWaker::pair()).unzip();
+        let mut tickets = [None; 3];
+        for (ticket, waker) in tickets.iter_mut().zip(&wakers) {
+            assert!(pool.poll_reserve(10, ticket, Some(&Context::from_waker(waker))).is_pending());
+        }
+        assert!(!pool.pass_on(), "there is no room");
+        pool.release(FLOOR / 4);
+        let wakes = || counts.iter().map(|count| count.wakes()).collect::<Vec<_>>();
+        assert_eq!((pool.pass_on(), wakes()), (true, vec![1, 0, 0]), "it has time to come");
+        assert_eq!((pool.pass_on(), wakes()), (true, vec![1, 1, 0]));
+        let mut take =
+            |n: usize| pool.poll_reserve(10, &mut tickets[n], Some(&Context::from_waker(&wakers[n])));
+        assert_eq!(take(1), Poll::Ready(10));
+        assert!(!pool.pass_on() && wakes() == [1, 1, 0], "the room is taken");
+        pool.release(10);
+        assert_eq!(wakes(), [1, 1, 1]);
+    }
+
+    #[test]
+    fn nobody_overtakes_a_writer_that_was_woken() {
+        let pool = SendPool::new(FLOOR);
+        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..3).map(|_| CountingWaker::pair()).unzip();
+        let mut tickets = [None; 3];
+        let mut poll = |n: usize, want: u64| {
+            pool.poll_reserve(want, &mut tickets[n], Some(&Context::from_waker(&wakers[n])))
+        };
+        for n in [0, 1] {
+            assert!(poll(n, FLOOR).is_pending());
+        }
+        pool.release(FLOOR / 4);
+        assert_eq!(counts[0].wakes(), 1);
+        // One that is polled by chance, and one that has just come.
+        assert!(poll(1, FLOOR).is_pending() && poll(2, FLOOR).is_pending());
+        assert_eq!(poll(0, FLOOR), Poll::Ready(FLOOR / 4));
+        // One that was woken and finds nothing keeps its place.
+        pool.release(FLOOR / 4);
+        pool.set_limit(FLOOR / 2);
+        assert_eq!(counts[1].wakes(), 1);
+        assert!(poll(1, FLOOR).is_pending());
+        pool.set_limit(FLOOR);
+        assert_eq!((counts[1].wakes(), counts[2].wakes()), (2, 0));
+        assert_eq!(poll(1, FLOOR), Poll::Ready(FLOOR / 4));
     }
 
     #[test]

@@ -27,6 +27,17 @@ impl Waiters {
         self.next_ticket += 1;
     }
 
+    /// As [`Waiters::register`], but who was taken out comes back to the place it had.
+    pub fn rejoin(&mut self, ticket: &mut Option<u64>, waker: &Waker) {
+        match *ticket {
+            Some(number) if self.position(number).is_none() => {
+                let at = self.queue.partition_point(|(other, _)| *other < number);
+                self.queue.insert(at, (number, waker.clone()));
+            }
+            _ => self.register(ticket, waker),
+        }
+    }
+
     /// How many wait in front of the holder of `ticket`; `None` if it does not wait.
     pub fn position(&self, ticket: u64) -> Option<usize> {
         self.queue.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()

@@ -164,6 +164,9 @@ pub(super) struct Table {
     index: Index,
     #[expect(clippy::vec_box, reason = "they go back into `streams` as they are")]
     spare: Vec<Box<Stream>>,
+    /// How often a record was looked at: what streams cost, whatever else the machine does.
+    #[cfg(test)]
+    pub(super) looks: std::cell::Cell<u64>,
 }
 
 impl Table {
@@ -176,10 +179,14 @@ impl Table {
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Stream> {
+        #[cfg(test)]
+        self.looks.set(self.looks.get() + 1);
         self.streams.get(slot as usize).map(AsRef::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Stream> {
+        #[cfg(test)]
+        self.looks.set(self.looks.get() + 1);
         self.streams.get_mut(slot as usize).map(AsMut::as_mut)
     }
 

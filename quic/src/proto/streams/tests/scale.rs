@@ -1,7 +1,5 @@
 //! What many streams cost.
 
-use std::time::{Duration, Instant};
-
 use super::*;
 
 const ME: Side = Side::Server;
@@ -24,26 +22,26 @@ fn roomy(streams: u64) -> Streams {
     s
 }
 
+/// How often records of streams are looked at while `work` is done.
+fn looks(s: &mut Streams, work: impl FnOnce(&mut Streams)) -> u64 {
+    let before = s.table.looks.get();
+    work(s);
+    s.table.looks.get() - before
+}
+
 /// Sends, acknowledges and receives some packets on one stream of each direction.
-fn busy(s: &mut Streams, id: StreamId, packets: u64) -> Duration {
+fn busy(s: &mut Streams, id: StreamId, packets: u64) {
     let (out, payload) = (uni(ME, 0), zeroes(1000));
-    // The best of some rounds: what the machine does besides is not ours.
-    let round = |s: &mut Streams, round: u64| {
-        #[expect(clippy::disallowed_methods, reason = "measures the test's own work")]
-        let start = Instant::now();
-        for n in round * packets..(round + 1) * packets {
-            s.write(out, payload.clone());
-            let sent = packet(s, 1200).unwrap();
-            acked(s, &sent);
-            s.on_stream(id, n * 1000, false, payload.clone()).unwrap();
-            events(s);
-            while let Some(RecvChunk::Data(data)) = s.read(id) {
-                s.consumed(id, data.len() as u64);
-            }
+    for n in 0..packets {
+        s.write(out, payload.clone());
+        let sent = packet(s, 1200).unwrap();
+        acked(s, &sent);
+        s.on_stream(id, n * 1000, false, payload.clone()).unwrap();
+        events(s);
+        while let Some(RecvChunk::Data(data)) = s.read(id) {
+            s.consumed(id, data.len() as u64);
         }
-        start.elapsed()
-    };
-    (0..5).map(|n| round(s, n)).min().unwrap()
+    }
 }
 
 /// Single bytes with gaps on many streams, up to the end of all windows: RUSTSEC-2026-0185.
@@ -96,9 +94,68 @@ fn idle_streams_cost_nothing_per_packet() {
     assert_eq!(many.len(), 9_999);
     assert!(many.events.is_empty() && many.control.is_empty() && many.blocked.is_empty());
     assert!(many.repair.is_empty() && many.fresh.is_empty());
-    let (alone, crowded) = (busy(&mut few, bi(PEER, 0), 500), busy(&mut many, bi(PEER, 0), 500));
-    // Any work per idle stream would make this a thousandfold.
-    assert!(crowded < alone * 10, "{alone:?} alone, {crowded:?} among idle streams");
+    let (alone, crowded) =
+        (looks(&mut few, |s| busy(s, bi(PEER, 0), 500)), looks(&mut many, |s| busy(s, bi(PEER, 0), 500)));
+    assert_eq!(alone, crowded, "the same work among idle streams");
+}
+
+/// Opens streams that all have much to send, the last one first.
+fn active(streams: u64, priority: impl Fn(u64) -> Priority) -> Streams {
+    let (mut s, data) = (roomy(20_000), zeroes(400_000));
+    for index in (0..streams).rev() {
+        s.set_priority(uni(ME, index), priority(index));
+        s.write(uni(ME, index), data.clone());
+    }
+    s
+}
+
+/// Looks per packet that is sent and acknowledged, or lost and sent again.
+fn looks_per_packet(s: &mut Streams) -> u64 {
+    const PACKETS: u64 = 2_000;
+    let work = |s: &mut Streams| {
+        for n in 0..PACKETS {
+            let sent = packet(s, 1200).unwrap();
+            if n % 50 == 7 {
+                lost(s, &sent);
+            } else {
+                acked(s, &sent);
+            }
+            events(s);
+        }
+    };
+    looks(s, work).div_ceil(PACKETS)
+}
+
+#[test]
+fn active_streams_cost_no_more_per_packet_than_a_few() {
+    type Kind = fn(u64) -> Priority;
+    let kinds: [(Kind, &str); 3] = [
+        (|_| Priority::default(), "in turns"),
+        (|index| Priority::urgency((index % 8) as u8, index % 3 == 0), "of all urgencies"),
+        (|index| Priority::integer(index as i32), "each of its own level"),
+    ];
+    for (kind, name) in kinds {
+        let few = looks_per_packet(&mut active(10, kind));
+        let many = looks_per_packet(&mut active(10_000, kind));
+        assert!(many <= few + 2, "{name}: {few} looks with 10 streams, {many} with 10000");
+    }
+}
+
+#[test]
+fn joining_streams_that_go_in_order_costs_the_logarithm_of_their_number() {
+    for streams in [10, 100, 1_000, 10_000_u64] {
+        let mut s = roomy(20_000);
+        // The worst order, and many small ones, each of which leaves as soon as its turn comes.
+        let work = |s: &mut Streams| {
+            for index in (0..streams).rev() {
+                s.set_priority(uni(ME, index), Priority::urgency(3, false));
+                s.write(uni(ME, index), zeroes(100));
+            }
+            while packet(s, 1200).is_some() {}
+        };
+        let looks = looks(&mut s, work) / streams;
+        assert!(looks <= 40 + 6 * u64::from(streams.ilog2()), "{looks} looks per stream of {streams}");
+    }
 }
 
 #[test]
