@@ -151,11 +151,11 @@ impl Connection {
         }
     }
 
-    /// True, once, where the way back seems to be dead as well: then the losses of a bad network are as likely a reason
-    /// for the silence as an address that is not the peer's.
+    /// True, once, where the way back seems to be dead as well, or is gone because the peer has retired its ID: then the
+    /// losses of a bad network are as likely a reason for the silence as an address that is not the peer's.
     fn is_second_try_due(&mut self) -> bool {
-        let Some(way_back) = self.paths.position(Role::Used) else { return false };
-        let dead = !self.paths.get(Slot::Other(way_back)).answered;
+        let way_back = self.paths.position(Role::Used);
+        let dead = way_back.is_none_or(|index| !self.paths.get(Slot::Other(index)).answered);
         dead && !std::mem::replace(&mut self.paths.active.second_try, true)
     }
 

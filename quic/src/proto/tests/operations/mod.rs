@@ -183,3 +183,44 @@ fn stories_end_well() {
         })
         .unwrap();
 }
+
+/// The client has another port, hardly anything of what the server asks there arrives, and then the client retires the
+/// ID of the way back.
+#[test]
+fn the_way_back_is_retired_while_the_way_ahead_is_tried() {
+    use Side::{Client, Server};
+    let open = |side| Step::Call(side, Call::Open(Dir::Uni));
+    let arrive = |to, count| Step::Datagrams { to, fate: Fate::Arrive, count };
+    let steps = [
+        open(Server),
+        open(Client),
+        Step::Call(Client, Call::Write { stream: 0, len: 1 }),
+        open(Client),
+        open(Client),
+        open(Server),
+        Step::Time(246),
+        Step::Call(Client, Call::Stop(0)),
+        Step::Time(348),
+        open(Server),
+        Step::Time(419),
+        Step::Rebind,
+        Step::Calm,
+        Step::Time(815),
+        Step::Call(Server, Call::ResetAt { stream: 0, keep: 0 }),
+        Step::Time(129),
+        Step::Calm,
+        Step::Time(136),
+        arrive(Server, 2),
+        arrive(Client, 1),
+        Step::Time(396),
+        Step::Call(Client, Call::RotateIds),
+        Step::Time(628),
+        open(Client),
+        Step::Call(Client, Call::Finish(0)),
+        Step::Datagrams { to: Client, fate: Fate::Lose, count: 5 },
+        Step::Call(Server, Call::Write { stream: 1, len: 1008 }),
+    ];
+    let mut world = World::new(Pair::new(setup()));
+    steps.iter().for_each(|step| world.step(step));
+    world.settle();
+}
