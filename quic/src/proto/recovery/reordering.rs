@@ -37,6 +37,8 @@ pub(super) struct Reordering {
     /// Episodes since a packet was late.
     real_episodes: u8,
     episode: Option<Episode>,
+    /// Where an episode begins if there is none: the end of the last that was real.
+    last_end: Option<Instant>,
 }
 
 /// From one reduction to the next.
@@ -59,6 +61,7 @@ impl Default for Reordering {
             raised: None,
             real_episodes: 0,
             episode: None,
+            last_end: None,
         }
     }
 }
@@ -83,7 +86,7 @@ impl Reordering {
                 episode.proven |= event.ecn;
             }
             episode => {
-                let from = episode.as_ref().map(|episode| episode.to);
+                let from = episode.as_ref().map(|episode| episode.to).or(self.last_end);
                 *episode = Some(Episode { from, to: event.now, missing: packets.into(), proven: event.ecn });
                 self.real_episodes += 1;
                 if self.real_episodes >= PERSISTENCE {
@@ -126,8 +129,11 @@ impl Reordering {
         }
         episode.missing = episode.missing.saturating_sub(1);
         let spurious = episode.missing == 0 && !episode.proven;
-        // Told once.
-        episode.proven |= spurious;
+        if spurious {
+            // What else gets lost of it begins anew.
+            self.last_end = episode.from;
+            self.episode = None;
+        }
         spurious
     }
 }

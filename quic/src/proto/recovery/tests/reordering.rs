@@ -129,6 +129,27 @@ fn a_reduction_is_taken_back_when_all_that_was_lost_has_arrived() {
 }
 
 #[test]
+fn what_gets_lost_after_that_counts_and_can_be_taken_back_again() {
+    let mut end = end();
+    let window = end.path.window();
+    let first = send(&mut end, 10);
+    end.wait(40);
+    ack(&mut end, first + 1, first + 5);
+    end.ack(first);
+    assert_eq!(end.recovery.stats.spurious_congestions, 1);
+    assert!(end.path.window() >= window);
+    // Sent before the episode that was none, and still missing.
+    let window = end.path.window();
+    let last = send(&mut end, 10) + 9;
+    end.wait(20);
+    ack(&mut end, first + 7, last);
+    assert!(end.path.window() < window);
+    end.ack(first + 6);
+    assert!(end.path.window() >= window);
+    assert_eq!(end.recovery.stats.spurious_congestions, 2);
+}
+
+#[test]
 fn a_loss_that_stays_one_keeps_the_reduction() {
     let mut end = end();
     let window = end.path.window();

@@ -135,7 +135,7 @@ fn packets_that_an_update_overtakes_are_opened() {
     for (seed, loss) in [(1, 0.0), (2, 0.02), (3, 0.1)] {
         let reorder = Node::Reorder { share: 0.1, by: ms(30) };
         let nodes = [Node::megabits(10, 100), Node::Loss(loss), reorder, Node::Delay(ms(20))];
-        let mut scenario = Scenario::download(seed, 1_000_000, &nodes);
+        let mut scenario = Scenario::download(seed, 3_000_000, &nodes);
         for host in &mut scenario.hosts {
             host.config.key_update_interval = Some(1);
         }
