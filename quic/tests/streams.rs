@@ -297,3 +297,40 @@ async fn a_stream_can_be_read_without_order() {
     drop(recv);
     assert_eq!(in_time(send.stopped()).await, Ok(Some(0_u8.into())));
 }
+
+#[tokio::test]
+async fn ten_thousand_open_streams_each_read_a_little() {
+    const STREAMS: u64 = 10_000;
+    let transport = TransportConfig::builder()
+        .max_concurrent_uni_streams(STREAMS)
+        // Less than all of them have to say together.
+        .receive_window(500_000)
+        .stream_receive_window(100_000)
+        .build()
+        .unwrap();
+    let pair = Pair::with(transport);
+    let (client, server) = pair.connect().await;
+    let reader = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while open.len() < STREAMS as usize {
+            let mut recv = server.accept_uni().await.unwrap();
+            recv.read_exact(&mut [0; 100]).await.unwrap();
+            open.push(recv);
+        }
+        // The last one goes on, among all the others; it is not always the last that was accepted.
+        open.sort_by_key(gannet::RecvStream::id);
+        let rest = open.last_mut().unwrap().read_to_end(1 << 20).await.unwrap();
+        (open, rest.len(), server)
+    });
+    let mut open = Vec::new();
+    for _ in 0..STREAMS {
+        let mut send = client.open_uni().await.unwrap();
+        send.write_all(&[7; 100]).await.unwrap();
+        open.push(send);
+    }
+    let mut last = open.pop().unwrap();
+    last.write_all(&pattern(1_000_000)).await.unwrap();
+    last.shutdown().await.unwrap();
+    let (streams, rest, _server) = in_time(reader).await.unwrap();
+    assert_eq!((streams.len(), rest), (STREAMS as usize, 1_000_000));
+}
