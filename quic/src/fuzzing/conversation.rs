@@ -15,17 +15,21 @@ use crate::config::{ClientVersions, FirstFlight, RandomConnectionIds, ServerVers
 use crate::crypto::tls::rustls::{RustlsClient, RustlsServer};
 use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption};
 use crate::crypto::{ResetKey, TokenKey};
-use crate::packet::{Burst, Dir, FourTuple, Level, Rng, Side, SocketId, StreamId, TxBatch, epoch};
+use crate::packet::{
+    Burst, DatagramFate, DatagramPolicy, Dir, FourTuple, Level, Rng, Side, SocketId, StreamId, TxBatch, epoch,
+};
 use crate::proto::connection::EndpointShared;
 use crate::proto::endpoint::{AddressValidation, Incoming};
 use crate::proto::streams::{RecvChunk, StreamEvent};
-use crate::proto::{ClientArgs, Connection, Event, Output, ServerArgs};
+use crate::proto::{ClientArgs, Connection, DatagramEvent, Event, OutgoingDatagram, Output, ServerArgs};
 use crate::wire::VarInt;
 
 /// More turns of a connection than this without an end are a finding.
 const MAX_TURNS: usize = 20_000;
 /// Datagrams under way in one direction.
 const MAX_QUEUE: usize = 400;
+/// What datagrams that wait to be sent may count for.
+const MAX_DATAGRAMS: usize = 20_000;
 /// Operations of one input.
 const MAX_STEPS: usize = 400;
 
@@ -55,6 +59,8 @@ struct End {
     /// Somebody put words into its peer's mouth: what arrives need not be what was sent.
     deceived: bool,
     closed: bool,
+    /// What became of the datagrams that are tracked.
+    fates: Vec<DatagramFate>,
 }
 
 struct Progress {
@@ -66,7 +72,15 @@ struct Progress {
 
 impl End {
     fn new(connection: Connection, side: Side) -> Self {
-        Self { connection, side, timeout: None, streams: Vec::new(), deceived: false, closed: false }
+        Self {
+            connection,
+            side,
+            timeout: None,
+            streams: Vec::new(),
+            deceived: false,
+            closed: false,
+            fates: Vec::new(),
+        }
     }
 
     fn progress(&mut self, id: StreamId) -> &mut Progress {
@@ -84,6 +98,7 @@ impl End {
             match self.connection.poll_output(now, Some(&mut batch)) {
                 Output::Route(_) => {}
                 Output::Event(Event::Stream(StreamEvent::Readable(id))) => self.read(id),
+                Output::Event(Event::Datagram(event)) => self.on_datagram(event),
                 Output::Event(Event::Closed(_)) => {
                     assert!(!self.closed, "closed twice");
                     self.closed = true;
@@ -105,6 +120,37 @@ impl End {
             }
         }
         panic!("a connection that never comes to rest");
+    }
+
+    /// What is special about it is in the bits of `which`. All of its bytes tell its length.
+    fn send_datagram(&mut self, now: Instant, which: u8, len: usize) {
+        let datagram = OutgoingDatagram {
+            data: vec![len as u8; len].into(),
+            deadline: (which & 1 != 0).then(|| now + Duration::from_millis(u64::from(which))),
+            level: i32::from(which >> 6),
+            track: (which & 2 != 0).then_some(self.fates.len() as u64),
+        };
+        let policy = if which & 4 == 0 { DatagramPolicy::DropOldest } else { DatagramPolicy::DropNewest };
+        let track = datagram.track;
+        if self.connection.send_datagram(datagram, policy).is_ok() && track.is_some() {
+            self.fates.push(DatagramFate::Queued);
+        }
+        assert!(self.connection.datagrams().queued() <= MAX_DATAGRAMS);
+    }
+
+    fn on_datagram(&mut self, event: DatagramEvent) {
+        match event {
+            DatagramEvent::Readable => {
+                while let Some(data) = self.connection.datagrams().read() {
+                    assert!(self.deceived || data.iter().all(|byte| *byte == data.len() as u8));
+                }
+            }
+            DatagramEvent::Fate { track, fate } => {
+                let before = std::mem::replace(&mut self.fates[track as usize], fate);
+                let late = (before, fate) == (DatagramFate::Lost, DatagramFate::Acknowledged);
+                assert!(late || !before.is_final(), "{before:?}, and then {fate:?}");
+            }
+        }
     }
 
     fn read(&mut self, id: StreamId) {
@@ -175,7 +221,10 @@ impl Conversation {
             connection_ids: Arc::new(RandomConnectionIds::new(8)),
             reset_key: Arc::new(ResetKey::new(&[1; 32])),
         };
-        let config = Arc::new(TransportConfig::default());
+        let config = TransportConfig::builder()
+            .datagram_send_buffer_size(MAX_DATAGRAMS)
+            .datagram_receive_buffer_size(MAX_DATAGRAMS);
+        let config = Arc::new(config.build().unwrap());
         let args = ClientArgs {
             versions: &ClientVersions::default(),
             first_flight: &FirstFlight::default(),
@@ -286,7 +335,7 @@ impl Conversation {
                     13 => end.end_stream(which),
                     14 => drop(end.connection.update_keys(now)),
                     _ if which == 0 => end.connection.close(now, VarInt::from(1u32), piece(0, len % 100)),
-                    _ => {}
+                    _ => end.send_datagram(now, which, len % 2000),
                 }
             }
         }
