@@ -272,6 +272,7 @@ async fn between_hosts_of_version_6() {
 }
 
 /// Streams of one priority get the same through a narrow link; what is more urgent goes ahead.
+#[expect(clippy::disallowed_methods, reason = "the time of the runtime is that of the network")]
 #[tokio::test(start_paused = true)]
 async fn equal_streams_get_equal_shares() {
     const STREAMS: usize = 10;
