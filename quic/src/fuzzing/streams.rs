@@ -81,10 +81,10 @@ pub fn streams(input: &[u8]) {
                 let data = piece(offset, len);
                 streams.on_stream(id, offset, op & 16 != 0, data)
             }
-            4 if op & 16 == 0 => streams.on_reset_stream(id, code, input.number()),
+            4 if op & 16 == 0 => streams.on_reset_stream(id, code, input.number()).map(drop),
             4 => {
                 let final_size = input.number();
-                streams.on_reset_stream_at(id, code, final_size, input.number().min(final_size))
+                streams.on_reset_stream_at(id, code, final_size, input.number().min(final_size)).map(drop)
             }
             5 => streams.on_stop_sending(id, code),
             6 => {

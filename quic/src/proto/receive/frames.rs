@@ -89,12 +89,13 @@ impl Connection {
             Frame::Ack(ack) => self.on_ack(now, info, &ack),
             Frame::Crypto(f) => self.on_crypto(now, info.level, f.offset, &f.data),
             Frame::ResetStream(f) => {
-                self.streams.on_reset_stream(f.id, f.error_code, f.final_size)?;
-                self.count_reset(now, f.id)
+                let unasked = self.streams.on_reset_stream(f.id, f.error_code, f.final_size)?;
+                if unasked { self.count_reset(now, f.id) } else { Ok(()) }
             }
             Frame::ResetStreamAt(f) if self.config.reset_stream_at => {
-                self.streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size)?;
-                self.count_reset(now, f.id)
+                let unasked =
+                    self.streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size)?;
+                if unasked { self.count_reset(now, f.id) } else { Ok(()) }
             }
             Frame::ResetStreamAt(_) => Err(TransportError::new(
                 Code::FRAME_ENCODING_ERROR,

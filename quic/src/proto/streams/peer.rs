@@ -65,7 +65,7 @@ impl Streams {
         Ok(())
     }
 
-    /// RESET_STREAM (RFC 9000 §19.4).
+    /// RESET_STREAM (RFC 9000 §19.4). True if the peer gives up a stream that nobody asked it to end (RFC 9000 §3.5).
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR, FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR.
@@ -74,22 +74,24 @@ impl Streams {
         id: StreamId,
         code: VarInt,
         final_size: u64,
-    ) -> Result<(), TransportError> {
+    ) -> Result<bool, TransportError> {
         let Some(slot) = self.stream_of_peer(id, Part::Recv)? else {
             self.idle += 1;
-            return Ok(());
+            return Ok(false);
         };
-        let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
+        let Some(stream) = self.table.get_mut(slot) else { return Ok(false) };
+        let (asked, known) = (stream.recv.is_stopped(), stream.recv.is_size_known());
         if stream.recv.on_reset(&mut self.received, code, final_size)? {
             self.tell(slot, event::READABLE);
-        } else {
+        } else if known || !asked {
             self.idle += 1;
         }
         self.after_receiving(slot);
-        Ok(())
+        Ok(!asked)
     }
 
     /// RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset-10 §4); its reliable size is not above the final size.
+    /// True as with RESET_STREAM.
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR, FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR.
@@ -99,20 +101,20 @@ impl Streams {
         code: VarInt,
         final_size: u64,
         reliable_size: u64,
-    ) -> Result<(), TransportError> {
+    ) -> Result<bool, TransportError> {
         let Some(slot) = self.stream_of_peer(id, Part::Recv)? else {
             self.idle += 1;
-            return Ok(());
+            return Ok(false);
         };
-        let Some(stream) = self.table.get_mut(slot) else { return Ok(()) };
-        let known = stream.recv.is_size_known();
+        let Some(stream) = self.table.get_mut(slot) else { return Ok(false) };
+        let (asked, known) = (stream.recv.is_stopped(), stream.recv.is_size_known());
         if stream.recv.on_reset_at(&mut self.received, code, final_size, reliable_size)? {
             self.tell(slot, event::READABLE);
         } else if known {
             self.idle += 1;
         }
         self.after_receiving(slot);
-        Ok(())
+        Ok(!asked)
     }
 
     /// STOP_SENDING (RFC 9000 §19.5): resets the stream, unless the peer has it all.

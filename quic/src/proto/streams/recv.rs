@@ -164,6 +164,11 @@ impl RecvPart {
         self.final_size.is_some()
     }
 
+    /// True if the application has asked for an end; the peer's reset only does as it was told.
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.state, State::Stopped(_))
+    }
+
     /// RESET_STREAM. True if the application has to be told.
     pub(super) fn on_reset(
         &mut self,

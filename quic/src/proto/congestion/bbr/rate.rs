@@ -123,6 +123,8 @@ impl Sampler {
         if self.delivered > self.app_limited {
             self.app_limited = 0;
         }
+        // Also where there is no sample: full of old departures it would take no new ones, and give none ever again.
+        self.forget(acked);
         let departure = *self.departure(acked.newest_sent)?;
         self.first_sent = departure.sent;
         let send_elapsed = departure.sent.saturating_duration_since(departure.first_sent);
@@ -130,7 +132,6 @@ impl Sampler {
         let interval = send_elapsed.max(ack_elapsed);
         let delivered = self.delivered - departure.delivered;
         let rate = if interval < acked.rtt.min { 0 } else { bytes_per_second(delivered, interval) };
-        self.forget(acked);
         Some(RateSample {
             rate,
             delivered,
@@ -227,6 +228,25 @@ mod tests {
         assert!(sampler.is_app_limited());
         assert!(sampler.on_ack(&acked(start + ms(110), start + ms(10), 1000)).unwrap().app_limited);
         assert!(!sampler.is_app_limited());
+    }
+
+    /// More departures in three round trips than are remembered: there are samples again once the old ones are settled.
+    #[test]
+    fn after_too_many_departures_there_are_samples_again() {
+        let start = epoch();
+        let at = |n: u64| start + Duration::from_micros(n);
+        let mut sampler = Sampler::new(start);
+        let count = MAX_DEPARTURES as u64 + 1000;
+        for n in 0..count {
+            sampler.on_sent(at(n), 1000, 1_000_000, false);
+        }
+        assert_eq!(sampler.departures.len(), MAX_DEPARTURES);
+        let later = start + ms(1000);
+        assert!(sampler.on_ack(&acked(later, at(count - 1), 1000)).is_none(), "it was not remembered");
+        sampler.on_sent(later, 1000, 1_000_000, false);
+        assert!(sampler.on_ack(&acked(later + ms(100), later, 1000)).is_none(), "full");
+        sampler.on_sent(later + ms(100), 1000, 1_000_000, false);
+        assert!(sampler.on_ack(&acked(later + ms(200), later + ms(100), 1000)).is_some());
     }
 
     #[test]

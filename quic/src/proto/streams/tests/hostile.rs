@@ -7,7 +7,7 @@ use super::*;
 const ME: Side = Side::Server;
 const PEER: Side = Side::Client;
 
-fn error(result: Result<(), TransportError>) -> TransportErrorCode {
+fn error<T: std::fmt::Debug>(result: Result<T, TransportError>) -> TransportErrorCode {
     result.expect_err("a violation").code
 }
 
@@ -244,7 +244,7 @@ proptest! {
             let known = s.table.find(id).is_some();
             let result = match what {
                 0..=3 => s.on_stream(id, a, flag, zeroes(b.min(300) as usize)),
-                4 => s.on_reset_stream(id, code(1), a),
+                4 => s.on_reset_stream(id, code(1), a).map(drop),
                 5 => s.on_stop_sending(id, code(1)),
                 6 => s.on_max_stream_data(id, a),
                 7 => s.on_max_streams(id.dir(), a),

@@ -123,9 +123,9 @@ fn lost(streams: &mut Streams, packet: &Packet) {
 fn receive(streams: &mut Streams, frame: &Frame) -> Result<(), TransportError> {
     match frame.clone() {
         Frame::Stream(f) => streams.on_stream(f.id, f.offset, f.fin, f.data),
-        Frame::ResetStream(f) => streams.on_reset_stream(f.id, f.error_code, f.final_size),
+        Frame::ResetStream(f) => streams.on_reset_stream(f.id, f.error_code, f.final_size).map(drop),
         Frame::ResetStreamAt(f) => {
-            streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size)
+            streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size).map(drop)
         }
         Frame::StopSending(f) => streams.on_stop_sending(f.id, f.error_code),
         Frame::MaxData(f) => {

@@ -265,7 +265,7 @@ fn the_reader_gets_what_was_promised_and_then_the_reset() {
             match step {
                 0 => s.on_stream(id, 0, false, bytes(0..50)).unwrap(),
                 1 => s.on_stream(id, 50, false, bytes(50..200)).unwrap(),
-                _ => s.on_reset_stream_at(id, code(7), 500, 120).unwrap(),
+                _ => s.on_reset_stream_at(id, code(7), 500, 120).map(drop).unwrap(),
             }
         }
         assert!(events(&mut s).contains(&StreamEvent::Readable(id)));

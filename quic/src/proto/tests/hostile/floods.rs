@@ -85,6 +85,25 @@ fn as_many_resets_as_the_setting_says_are_fine_for_as_long_as_one_likes() {
     assert_eq!(hostile.victim().connection.stats().resets_received, 1_000);
 }
 
+/// Whoever is asked for an end has to reset the stream (RFC 9000 §3.5): that is neither a flood nor without effect.
+#[test]
+fn resets_that_were_asked_for_cost_nothing() {
+    let config =
+        TransportConfig::builder().max_resets_per_second(1).max_idle_frames_per_second(1).build().unwrap();
+    let setup = Setup { server: config, ..Setup::default() };
+    let mut hostile = Hostile::with(setup, Side::Server, Stage::Confirmed);
+    for index in 0..300 {
+        let id = uni(Side::Client, index);
+        hostile.send(Level::OneRtt, &[data(id, 0, 10)]);
+        hostile.victim().connection.streams().stop(id, VarInt::from_u32(7));
+        let answer = ResetStream { id, error_code: VarInt::from_u32(7), final_size: 10 };
+        hostile.send(Level::OneRtt, &[answer.into()]);
+        hostile.assert_open();
+    }
+    let stats = hostile.victim().connection.stats();
+    assert_eq!((stats.resets_received, stats.idle_frames_received), (0, 0));
+}
+
 /// Streams that the victim opened are another matter: there are only as many as it likes.
 #[test]
 fn what_the_victim_has_opened_may_be_stopped_as_often_as_it_opens() {
