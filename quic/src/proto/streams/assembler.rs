@@ -257,18 +257,23 @@ impl Page {
 
     /// How many bytes are there without a gap from `at` on.
     fn run(&self, at: usize) -> usize {
-        let mut run = 0;
-        let mut bit = at % 64;
-        for word in self.present.iter().skip(at / 64) {
-            let ones = (word >> bit).trailing_ones() as usize;
-            run += ones;
-            if ones < 64 - bit {
-                break;
-            }
-            bit = 0;
-        }
-        run
+        ones(&self.present, at)
     }
+}
+
+/// How many bits of a map are set without a gap from `at` on.
+pub(super) fn ones(map: &[u64], at: usize) -> usize {
+    let mut run = 0;
+    let mut bit = at % 64;
+    for word in map.iter().skip(at / 64) {
+        let ones = (word >> bit).trailing_ones() as usize;
+        run += ones;
+        if ones < 64 - bit {
+            break;
+        }
+        bit = 0;
+    }
+    run
 }
 
 #[cfg(test)]

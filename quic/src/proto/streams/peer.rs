@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
+use super::flow::RecvCredit;
 use super::ids::{MAX_STREAMS, Standing};
+use super::recv::RecvPart;
 use super::table::Slot;
 use super::{Streams, control, event};
 use crate::packet::{Dir, StreamId, TransportError, TransportErrorCode};
@@ -75,19 +77,7 @@ impl Streams {
         code: VarInt,
         final_size: u64,
     ) -> Result<bool, TransportError> {
-        let Some(slot) = self.stream_of_peer(id, Part::Recv)? else {
-            self.idle += 1;
-            return Ok(false);
-        };
-        let Some(stream) = self.table.get_mut(slot) else { return Ok(false) };
-        let (asked, known) = (stream.recv.is_stopped(), stream.recv.is_size_known());
-        if stream.recv.on_reset(&mut self.received, code, final_size)? {
-            self.tell(slot, event::READABLE);
-        } else if known || !asked {
-            self.idle += 1;
-        }
-        self.after_receiving(slot);
-        Ok(!asked)
+        self.on_any_reset(id, |recv, connection| recv.on_reset(connection, code, final_size))
     }
 
     /// RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset-10 §4); its reliable size is not above the final size.
@@ -102,13 +92,23 @@ impl Streams {
         final_size: u64,
         reliable_size: u64,
     ) -> Result<bool, TransportError> {
+        self.on_any_reset(id, |recv, connection| {
+            recv.on_reset_at(connection, code, final_size, reliable_size)
+        })
+    }
+
+    fn on_any_reset(
+        &mut self,
+        id: StreamId,
+        apply: impl FnOnce(&mut RecvPart, &mut RecvCredit) -> Result<bool, TransportError>,
+    ) -> Result<bool, TransportError> {
         let Some(slot) = self.stream_of_peer(id, Part::Recv)? else {
             self.idle += 1;
             return Ok(false);
         };
         let Some(stream) = self.table.get_mut(slot) else { return Ok(false) };
         let (asked, known) = (stream.recv.is_stopped(), stream.recv.is_size_known());
-        if stream.recv.on_reset_at(&mut self.received, code, final_size, reliable_size)? {
+        if apply(&mut stream.recv, &mut self.received)? {
             self.tell(slot, event::READABLE);
         } else if known {
             self.idle += 1;

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
+use super::assembler::ones;
+
 /// Bytes of stream that one page covers.
 const PAGE: u64 = 4096;
 /// Pieces shorter than this are copied.
@@ -293,20 +295,6 @@ impl Page {
         }
         data
     }
-}
-
-/// How many bits are set without a gap from `at` on.
-fn ones(map: &[u64; WORDS], at: usize) -> usize {
-    let (mut run, mut bit) = (0, at % 64);
-    for word in map.iter().skip(at / 64) {
-        let ones = (word >> bit).trailing_ones() as usize;
-        run += ones.min(64 - bit);
-        if ones < 64 - bit {
-            break;
-        }
-        bit = 0;
-    }
-    run
 }
 
 #[cfg(test)]
