@@ -68,6 +68,8 @@ impl Connection {
             has_handshake_keys: self.keys.handshake.is_some(),
             peer_completed_address_validation: self.side == Side::Server || self.handshake.peer_validated_us,
             amplification_limited: self.is_amplification_limited(),
+            crypto_waits: [SpaceId::Initial, SpaceId::Handshake]
+                .map(|space| self.handshake.wants_to_send(space)),
             max_ack_delay: self.recovery.ack_requests.max_ack_delay(),
         }
     }

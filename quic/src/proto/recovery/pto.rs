@@ -20,11 +20,18 @@ pub struct PtoContext {
     pub peer_completed_address_validation: bool,
     /// This is a server that may send nothing before it hears from the client again (RFC 9000 §8.1).
     pub amplification_limited: bool,
+    /// CRYPTO data of Initial and Handshake packets waits to be sent.
+    pub crypto_waits: [bool; 2],
     /// The peer's max_ack_delay; until its transport parameters are known, their default.
     pub max_ack_delay: Duration,
 }
 
 impl PtoContext {
+    /// Something of the handshake waits in this space.
+    fn crypto_waits(&self, space: SpaceId) -> bool {
+        self.crypto_waits.get(space.index()).is_some_and(|waits| *waits)
+    }
+
     /// The part of an ACK frame's delay that counts (RFC 9002 §5.3).
     pub(super) fn limit_ack_delay(&self, space: SpaceId, delay: Duration) -> Duration {
         match space {
@@ -80,7 +87,13 @@ impl Recovery {
         let duration = path.rtt.pto() * backoff;
         let armed = SpaceId::ALL.into_iter().filter_map(|id| {
             let space = &spaces[id.index()];
-            let last = space.last_ack_eliciting.filter(|_| space.sent.has_ack_eliciting_in_flight())?;
+            // Lost CRYPTO data may have to wait behind application data that fill the window, and that the peer cannot
+            // even read without them: then nothing is in flight here, and only a probe gets past the window.
+            let last = match space.sent.has_ack_eliciting_in_flight() {
+                true => space.last_ack_eliciting?,
+                false if context.crypto_waits(id) => self.timer_base?,
+                false => return None,
+            };
             match id {
                 SpaceId::Initial | SpaceId::Handshake => Some((last + duration, id)),
                 SpaceId::Data if !context.handshake_confirmed => None,
@@ -122,7 +135,8 @@ impl Recovery {
         self.timer_base = Some(now);
         self.stats.probe_timeouts += 1;
         let in_flight = spaces[space.index()].sent.has_ack_eliciting_in_flight();
-        TimeoutOutcome::Probe { space, datagrams: if in_flight { 2 } else { 1 } }
+        let two = in_flight || context.crypto_waits(space);
+        TimeoutOutcome::Probe { space, datagrams: if two { 2 } else { 1 } }
     }
 
     /// How often a probe timeout expired in a row.

@@ -49,6 +49,7 @@ impl End {
                 has_handshake_keys: true,
                 peer_completed_address_validation: true,
                 amplification_limited: false,
+                crypto_waits: [false; 2],
                 max_ack_delay: MAX_ACK_DELAY,
             },
             fates: Fates::default(),

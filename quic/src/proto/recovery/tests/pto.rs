@@ -83,6 +83,22 @@ fn application_data_waits_for_confirmation() {
     assert_eq!(end.due(), Some(ms(999) + MAX_ACK_DELAY));
 }
 
+/// As above, and the rest of the handshake, which was lost, waits behind those data: only a probe can take it along.
+#[test]
+fn a_handshake_that_waits_behind_application_data_has_a_timer() {
+    let mut end = End::new();
+    end.context.handshake_confirmed = false;
+    end.send_in(SpaceId::Handshake);
+    end.wait(40);
+    end.ack_in(SpaceId::Handshake, 0);
+    end.send();
+    assert_eq!(end.due(), None);
+    end.context.crypto_waits = [false, true];
+    assert_eq!(end.due(), Some(ms(120)));
+    assert_eq!(end.fire(), TimeoutOutcome::Probe { space: SpaceId::Handshake, datagrams: 2 });
+    assert_eq!(end.due(), Some(ms(240)), "it backs off as others do");
+}
+
 // covers: R9002-6.2.2-03
 #[test]
 fn discarded_keys_reset_the_timers() {

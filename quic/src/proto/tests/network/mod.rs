@@ -90,6 +90,13 @@ fn the_handshake_survives_the_loss_of_any_early_datagrams() {
     }
 }
 
+/// A client's data fill the window. Its Finished, without which the server cannot read them, is lost again and again; then a
+/// mere acknowledgment of its gets through, the server's answer shows what was lost, and that waits behind the data.
+#[test]
+fn a_finished_that_waits_behind_data_is_sent_all_the_same() {
+    Topology::Shared.scenario(26358).run();
+}
+
 #[test]
 fn a_bottleneck_with_a_short_queue_is_used_well() {
     for (megabits, delay, queue) in [(10, ms(15), 25), (100, ms(2), 100), (1, ms(50), 25)] {
