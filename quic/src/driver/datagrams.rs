@@ -7,13 +7,14 @@ use bytes::Bytes;
 use super::connection_task::ConnectionTask;
 use super::shared::datagrams::{FateSender, Item};
 use crate::packet::{DatagramFate, DatagramPolicy};
+use crate::proto::datagrams::Levels;
 use crate::proto::{DatagramEvent, OutgoingDatagram};
 
 /// What the task knows of datagrams.
 #[derive(Default)]
 pub(super) struct Datagrams {
     /// Filled and emptied within a turn; exchanged for what handles have filled.
-    outgoing: VecDeque<Item>,
+    outgoing: Levels<Item>,
     /// Filled and emptied within a turn.
     arrived: VecDeque<Bytes>,
     /// Those under way whose fate somebody wants to know.
@@ -22,16 +23,17 @@ pub(super) struct Datagrams {
     /// What the handles were told last: how much waits with the task, and how large datagrams may be.
     held: usize,
     max: Option<usize>,
+    /// Somebody who waits for room was woken.
+    pub(super) called: bool,
 }
 
 impl ConnectionTask {
     /// Takes over what the application sends.
     pub(super) fn absorb_datagrams(&mut self) {
-        self.ending.shared.datagrams_out.take(&mut self.datagrams.outgoing);
-        if self.datagrams.outgoing.is_empty() {
+        if !self.ending.shared.datagrams_out.take(&mut self.datagrams.outgoing) {
             return;
         }
-        for Item { data, deadline, level, fate } in self.datagrams.outgoing.drain(..) {
+        while let Some(Item { data, deadline, level, fate }) = self.datagrams.outgoing.pop() {
             let track = fate.map(|fate| {
                 self.datagrams.next_track += 1;
                 self.datagrams.tracked.insert(self.datagrams.next_track, fate);
@@ -66,9 +68,9 @@ impl ConnectionTask {
             self.datagrams.max = max;
             shared.set_max(max);
         }
-        if self.datagrams.held != held {
+        if self.datagrams.held != held || self.datagrams.called {
             self.datagrams.held = held;
-            shared.set_held(held);
+            self.datagrams.called = shared.set_held(held);
         }
     }
 }

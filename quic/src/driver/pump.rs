@@ -51,6 +51,7 @@ impl ConnectionTask {
         }
         again |= self.adapt();
         self.publish();
+        again |= self.datagrams.called;
         let streams = &self.ending.streams;
         let delivered = |_: &mut u64| !streams.values().any(StreamEntry::is_finishing);
         if let Some(number) = self.draining.take_if(delivered) {

@@ -179,7 +179,7 @@ impl Connection {
         let queue = &self.shared.datagrams_out;
         let mut item = Some(options.item(data));
         let pushed =
-            wait(|ticket, cx| queue.poll_push(&mut item, ticket, cx), |ticket| queue.cancel(ticket)).await;
+            wait(|ticket, cx| queue.poll_push(&mut item, ticket, cx), |ticket| self.leave_line(ticket)).await;
         self.pushed(pushed)
     }
 
@@ -207,7 +207,7 @@ impl Connection {
         while !data.is_empty() {
             let pushed = wait(
                 |ticket, cx| queue.poll_push_some(data, None, ticket, cx),
-                |ticket| queue.cancel(ticket),
+                |ticket| self.leave_line(ticket),
             );
             let pushed = pushed.await;
             self.pushed(pushed)?;
@@ -292,6 +292,12 @@ impl Connection {
     #[must_use]
     pub fn datagram_send_buffer_space(&self) -> usize {
         self.shared.datagrams_out.space()
+    }
+
+    fn leave_line(&self, ticket: u64) {
+        if self.shared.datagrams_out.cancel(ticket) {
+            self.shared.inbox.signal.set();
+        }
     }
 
     fn push_datagram(&self, item: Item, policy: Option<DatagramPolicy>) -> Result<(), SendDatagramError> {

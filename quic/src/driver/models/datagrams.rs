@@ -2,35 +2,43 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use loom::thread;
 
-use super::{block_on, connection, give_up, model, task};
+use super::{block_on, connection, give_up, model, poll_once, task};
 use crate::api::Connection;
+use crate::config::TransportConfig;
 use crate::driver::shared::connection::{self, ConnectionRef};
 use crate::driver::shared::datagrams::{FateSender, Outgoing};
 use crate::error::ConnectionError;
 use crate::packet::{DatagramFate, datagram_weight};
+use crate::proto::datagrams::Levels;
 
 fn handle(shared: &Arc<connection::Connection>) -> Connection {
     shared.datagrams_out.set_max(Some(1000));
     Connection::new(ConnectionRef::new(shared.clone()))
 }
 
-/// Takes until there were `count`, and says so each time.
-fn take(shared: &connection::Connection, count: usize) -> Vec<u8> {
-    let (mut into, mut taken) = (VecDeque::new(), Vec::new());
+/// Takes until it is enough, and says so each time; whether it looks after those that it has called.
+fn take_until(shared: &connection::Connection, looks_after: bool, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let (mut into, mut taken) = (Levels::default(), Vec::new());
     task(&shared.inbox.signal, || {
         shared.datagrams_out.take(&mut into);
-        taken.extend(into.drain(..).map(|item| item.data[0]));
-        if !taken.is_empty() {
-            shared.datagrams_out.set_held(0);
+        taken.extend(std::iter::from_fn(|| into.pop()).map(|item| item.data[0]));
+        if !taken.is_empty() && shared.datagrams_out.set_held(0) && looks_after {
+            shared.inbox.signal.set();
         }
-        taken.len() == count
+        enough(&taken)
     });
     taken
+}
+
+/// Takes until there were `count`.
+fn take(shared: &connection::Connection, count: usize) -> Vec<u8> {
+    take_until(shared, false, |taken| taken.len() == count)
 }
 
 fn data(number: u8) -> Bytes {
@@ -56,16 +64,39 @@ fn all_that_is_sent_reaches_the_task() {
     });
 }
 
+/// Room for one, which is taken.
+fn full() -> (Arc<connection::Connection>, Connection) {
+    let shared = connection::testing::connection_with(
+        TransportConfig::builder().datagram_send_buffer_size(datagram_weight(100)),
+    );
+    let handle = handle(&shared);
+    handle.send_datagram(data(0)).unwrap();
+    (shared, handle)
+}
+
+/// The first in line is called and neither comes nor gives up.
+#[test]
+fn who_stays_away_holds_nobody_up() {
+    model(|| {
+        let (shared, handle) = full();
+        let mut absent = pin!(handle.send_datagram_wait(data(1)));
+        assert!(poll_once(absent.as_mut()).is_none());
+        let patient = {
+            let handle = handle.clone();
+            thread::spawn(move || block_on(handle.send_datagram_wait(data(2))).unwrap())
+        };
+        assert_eq!(take_until(&shared, true, |taken| taken.len() == 2), [0, 2]);
+        patient.join().unwrap();
+        assert!(poll_once(absent).is_some_and(|sent| sent.is_ok()) || !shared.datagrams_out.set_held(0));
+    });
+}
+
 /// Room for one; two wait, or one of them gives up.
 #[test]
 fn whoever_waits_for_room_gets_it() {
     for gives_up in [false, true] {
         model(move || {
-            let shared = super::super::shared::connection::testing::connection_with(
-                crate::config::TransportConfig::builder().datagram_send_buffer_size(datagram_weight(100)),
-            );
-            let handle = handle(&shared);
-            handle.send_datagram(data(0)).unwrap();
+            let (shared, handle) = full();
             let first = {
                 let handle = handle.clone();
                 thread::spawn(move || {
@@ -79,13 +110,7 @@ fn whoever_waits_for_room_gets_it() {
                 thread::spawn(move || block_on(handle.send_datagram_wait(data(2))).unwrap())
             };
             if gives_up {
-                let (mut into, mut taken) = (VecDeque::new(), Vec::new());
-                task(&shared.inbox.signal, || {
-                    shared.datagrams_out.take(&mut into);
-                    taken.extend(into.drain(..).map(|item| item.data[0]));
-                    shared.datagrams_out.set_held(0);
-                    taken.contains(&2)
-                });
+                take_until(&shared, false, |taken| taken.contains(&2));
                 first.join().unwrap();
             } else {
                 assert_eq!(take(&shared, 3).len(), 3);
@@ -118,7 +143,7 @@ fn the_end_is_seen_by_senders_and_readers() {
 #[test]
 fn what_was_sent_before_the_end_is_told_of() {
     model(|| {
-        let config = crate::config::TransportConfig::default();
+        let config = TransportConfig::default();
         let queue = Arc::new(Outgoing::new(&config));
         queue.set_max(Some(1000));
         let (fate, watch) = FateSender::pair();

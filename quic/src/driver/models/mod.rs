@@ -12,7 +12,7 @@ mod endings;
 mod streams;
 mod wakes;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -49,8 +49,13 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Polls once and drops the future.
 fn give_up<F: Future>(future: F) -> Option<F::Output> {
+    poll_once(pin!(future))
+}
+
+/// Polls once; nobody will hear of what comes.
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
     let parked = Arc::new(Parked(loom::sync::Notify::new()));
-    match pin!(future).poll(&mut Context::from_waker(&Waker::from(parked))) {
+    match future.poll(&mut Context::from_waker(&Waker::from(parked))) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }

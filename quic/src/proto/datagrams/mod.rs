@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+pub(crate) use self::levels::{Leveled, Levels};
 pub use self::send::OutgoingDatagram;
 
 use self::recv::RecvQueue;

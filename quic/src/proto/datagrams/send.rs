@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::DatagramCounts;
-use super::levels::Levels;
+use super::levels::{Leveled, Levels};
 use crate::error::SendDatagramError;
 use crate::packet::{DatagramFate, DatagramPolicy, datagram_weight};
 
@@ -24,11 +24,20 @@ pub struct OutgoingDatagram {
     pub track: Option<u64>,
 }
 
+impl Leveled for OutgoingDatagram {
+    fn level(&self) -> i32 {
+        self.level
+    }
+
+    fn weight(&self) -> usize {
+        datagram_weight(self.data.len())
+    }
+}
+
 /// What waits, bounded by weight.
 #[derive(Debug)]
 pub(super) struct SendQueue {
-    queue: Levels,
-    weight: usize,
+    queue: Levels<OutgoingDatagram>,
     capacity: usize,
     /// No deadline in the queue is earlier.
     deadline: Option<Instant>,
@@ -41,7 +50,6 @@ impl SendQueue {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             queue: Levels::default(),
-            weight: 0,
             capacity,
             deadline: None,
             fates: VecDeque::new(),
@@ -58,7 +66,7 @@ impl SendQueue {
     }
 
     pub(super) fn weight(&self) -> usize {
-        self.weight
+        self.queue.weight()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -79,20 +87,23 @@ impl SendQueue {
         datagram: OutgoingDatagram,
         policy: DatagramPolicy,
     ) -> Result<(), SendDatagramError> {
-        let weight = datagram_weight(datagram.data.len());
-        while !self.queue.is_empty() && self.weight.saturating_add(weight) > self.capacity {
-            // What matters more does not give way.
-            match self.queue.lowest().filter(|lowest| *lowest <= datagram.level) {
-                Some(lowest) if policy == DatagramPolicy::DropOldest => {
-                    self.drop_first(lowest, DatagramFate::Dropped);
-                }
-                _ => {
-                    self.counts.unsent += 1;
-                    return Err(SendDatagramError::Full);
-                }
+        let weight = datagram.weight();
+        if !self.queue.fits(self.capacity, weight) {
+            // What matters more does not give way; and nothing does for one that is refused all the same.
+            let worthwhile = policy == DatagramPolicy::DropOldest
+                && self.queue.could_fit(self.capacity, datagram.level, weight);
+            if !worthwhile {
+                self.counts.unsent += 1;
+                return Err(SendDatagramError::Full);
+            }
+            while !self.queue.fits(self.capacity, weight) {
+                let evicted = self.queue.evict();
+                self.dropped(evicted, DatagramFate::Dropped);
             }
         }
-        self.weight += weight;
+        if self.queue.is_empty() {
+            self.deadline = None;
+        }
         self.deadline = match (self.deadline, datagram.deadline) {
             (Some(first), Some(deadline)) => Some(first.min(deadline)),
             (first, deadline) => first.or(deadline),
@@ -104,14 +115,15 @@ impl SendQueue {
     pub(super) fn next(&mut self, now: Instant, max: Option<usize>) -> Option<&OutgoingDatagram> {
         loop {
             let front = self.queue.front()?;
-            let level = front.level;
-            if front.deadline.is_some_and(|deadline| deadline <= now) {
-                self.drop_first(level, DatagramFate::Expired);
+            let fate = if front.deadline.is_some_and(|deadline| deadline <= now) {
+                DatagramFate::Expired
             } else if max.is_none_or(|max| front.data.len() > max) {
-                self.drop_first(level, DatagramFate::Dropped);
+                DatagramFate::Dropped
             } else {
                 break;
-            }
+            };
+            let first = self.pop();
+            self.dropped(first, fate);
         }
         self.queue.front()
     }
@@ -121,8 +133,7 @@ impl SendQueue {
     }
 
     pub(super) fn on_sent(&mut self) {
-        let level = self.queue.highest().unwrap_or(0);
-        if let Some(track) = self.pop(level).and_then(|datagram| datagram.track) {
+        if let Some(track) = self.pop().and_then(|datagram| datagram.track) {
             self.tell(track, DatagramFate::Sent);
         }
         self.counts.sent += 1;
@@ -132,12 +143,11 @@ impl SendQueue {
         if self.deadline.is_none_or(|first| first > now) {
             return;
         }
-        let (counts, fates, weight) = (&mut self.counts, &mut self.fates, &mut self.weight);
+        let (counts, fates) = (&mut self.counts, &mut self.fates);
         self.deadline = None;
         self.queue.retain(|datagram| match datagram.deadline {
             Some(deadline) if deadline <= now => {
                 counts.expired += 1;
-                *weight -= datagram_weight(datagram.data.len());
                 fates.extend(datagram.track.map(|track| (track, DatagramFate::Expired)));
                 false
             }
@@ -149,9 +159,9 @@ impl SendQueue {
         });
     }
 
-    /// Drops the oldest of a level.
-    fn drop_first(&mut self, level: i32, fate: DatagramFate) {
-        let Some(datagram) = self.pop(level) else { return };
+    /// Tells of one that was taken out and not sent.
+    fn dropped(&mut self, datagram: Option<OutgoingDatagram>, fate: DatagramFate) {
+        let Some(datagram) = datagram else { return };
         match fate {
             DatagramFate::Expired => self.counts.expired += 1,
             _ => self.counts.unsent += 1,
@@ -161,9 +171,9 @@ impl SendQueue {
         }
     }
 
-    fn pop(&mut self, level: i32) -> Option<OutgoingDatagram> {
-        let datagram = self.queue.pop(level)?;
-        self.weight -= datagram_weight(datagram.data.len());
+    /// Takes out the next to be sent.
+    fn pop(&mut self) -> Option<OutgoingDatagram> {
+        let datagram = self.queue.pop()?;
         if self.queue.is_empty() {
             self.deadline = None;
         }

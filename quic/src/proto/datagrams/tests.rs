@@ -98,6 +98,19 @@ fn what_matters_more_goes_first_and_stays_longer() {
     assert_eq!((datagrams.level(), datagrams.queued()), (None, 0));
 }
 
+#[test]
+fn nothing_gives_way_in_vain() {
+    let mut datagrams = Datagrams::new(&config(3 * datagram_weight(10), DatagramPolicy::DropOldest));
+    for (number, level) in [(0, 0), (1, 7), (2, 7)] {
+        let datagram = OutgoingDatagram { level, ..numbered(number, 10) };
+        datagrams.send(datagram, DatagramPolicy::DropOldest).unwrap();
+    }
+    let refused = datagrams.send(numbered(3, 90), DatagramPolicy::DropOldest);
+    assert_eq!((refused, fates(&mut datagrams)), (Err(SendDatagramError::Full), vec![]));
+    assert_eq!((datagrams.counts().unsent, datagrams.queued()), (1, 3 * datagram_weight(10)));
+    assert_eq!(queued(&mut datagrams, epoch()), [1, 2, 0]);
+}
+
 fn receive(datagrams: &mut Datagrams, data: impl Into<Bytes>) {
     datagrams.on_frame(Datagram { data: data.into(), with_len: true }).unwrap();
 }

@@ -2,6 +2,7 @@
 
 mod fate;
 mod incoming;
+mod line;
 mod outgoing;
 
 pub use fate::{FateSender, FateWatch};

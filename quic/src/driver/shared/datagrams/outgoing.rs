@@ -1,6 +1,5 @@
 //! Datagrams that wait to be sent.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -8,12 +7,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::super::waiters::Waiters;
 use super::fate::FateSender;
+use super::line::Line;
 use crate::config::TransportConfig;
 use crate::driver::lock;
 use crate::driver::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::packet::{DatagramFate, DatagramPolicy, datagram_weight};
+use crate::proto::datagrams::{Leveled, Levels};
 
 /// A datagram on its way to the task.
 #[derive(Debug)]
@@ -26,6 +26,16 @@ pub struct Item {
     pub level: i32,
     /// Who wants to know what becomes of it.
     pub fate: Option<FateSender>,
+}
+
+impl Leveled for Item {
+    fn level(&self) -> i32 {
+        self.level
+    }
+
+    fn weight(&self) -> usize {
+        datagram_weight(self.data.len())
+    }
 }
 
 /// Why a datagram is not taken.
@@ -56,17 +66,12 @@ pub struct Outgoing {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Item>,
-    /// Of the queue.
-    weight: usize,
-    /// There is another level than 0 in the queue.
-    mixed: bool,
+    queue: Levels<Item>,
     /// With the task.
     held: usize,
     /// The largest that can be sent; `None` for none at all.
     max: Option<usize>,
-    /// They stay in line until they are served.
-    waiters: Waiters,
+    line: Line,
     closed: bool,
 }
 
@@ -86,7 +91,7 @@ impl State {
     }
 
     fn used(&self) -> usize {
-        self.weight + self.held
+        self.queue.weight() + self.held
     }
 
     /// One that is larger than the whole queue fits if nothing else is there.
@@ -104,15 +109,23 @@ impl State {
     ) -> Result<(), Refused> {
         self.check(capacity, len)?;
         match policy {
-            // Those that are older still are with the task: it drops them when it takes these.
+            // Those that are older still are with the task: it drops them when it takes these. What matters more does not
+            // give way; and nothing does for one that is refused all the same.
             DatagramPolicy::DropOldest => {
-                while !self.queue.is_empty() && self.weight + datagram_weight(len) > capacity {
-                    evicted.push(self.evict(level).ok_or(Refused::Full)?);
+                let weight = datagram_weight(len);
+                if self.queue.fits(capacity, weight) {
+                    return Ok(());
+                }
+                if !self.queue.could_fit(capacity, level, weight) {
+                    return Err(Refused::Full);
+                }
+                while !self.queue.fits(capacity, weight) {
+                    evicted.extend(self.queue.evict());
                 }
             }
             // Those in line come first.
             DatagramPolicy::DropNewest => {
-                if !self.waiters.is_empty() || !self.fits(capacity, len) {
+                if !self.line.may_go(None) || !self.fits(capacity, len) {
                     return Err(Refused::Full);
                 }
             }
@@ -120,23 +133,9 @@ impl State {
         Ok(())
     }
 
-    fn push(&mut self, item: Item) {
-        self.weight += datagram_weight(item.data.len());
-        self.mixed |= item.level != 0;
-        self.queue.push_back(item);
-    }
-
-    /// Takes out the oldest of the lowest level, if that is not above `level`.
-    fn evict(&mut self, level: i32) -> Option<Item> {
-        let at = if self.mixed {
-            let (at, lowest) = self.queue.iter().enumerate().min_by_key(|(_, item)| item.level)?;
-            (lowest.level <= level).then_some(at)?
-        } else {
-            (level >= 0).then_some(0)?
-        };
-        let item = self.queue.remove(at)?;
-        self.weight -= datagram_weight(item.data.len());
-        Some(item)
+    /// So much room that it is worth waking somebody for it.
+    fn has_room(&self, capacity: usize) -> bool {
+        self.used() == 0 || capacity.saturating_sub(self.used()) >= capacity / 4
     }
 }
 
@@ -163,7 +162,7 @@ impl Outgoing {
             let mut state = lock(&self.state);
             let first = state.queue.is_empty();
             state.admit(self.capacity, size, policy, &mut evicted).map(|()| {
-                state.push(item);
+                state.queue.push(item);
                 first
             })
         };
@@ -198,7 +197,7 @@ impl Outgoing {
                 if refused.is_some() {
                     break;
                 }
-                state.push(Item { data: std::mem::take(next), deadline, level: 0, fate: None });
+                state.queue.push(Item { data: std::mem::take(next), deadline, level: 0, fate: None });
                 taken += 1;
             }
             first
@@ -222,7 +221,7 @@ impl Outgoing {
         let Some(len) = item.as_ref().map(|item| item.data.len()) else { return Poll::Ready(Ok(false)) };
         self.poll_in_line(len, ticket, cx, |state| {
             if let Some(item) = item.take() {
-                state.push(item);
+                state.queue.push(item);
             }
         })
     }
@@ -243,7 +242,7 @@ impl Outgoing {
                 if state.check(capacity, next.len()).is_err() || !state.fits(capacity, next.len()) {
                     break;
                 }
-                state.push(Item { data: std::mem::take(next), deadline, level: 0, fate: None });
+                state.queue.push(Item { data: std::mem::take(next), deadline, level: 0, fate: None });
                 taken += 1;
             }
         });
@@ -263,32 +262,31 @@ impl Outgoing {
             if let Err(refused) = state.check(self.capacity, len) {
                 return Poll::Ready(Err(refused));
             }
-            let place = ticket.and_then(|ticket| state.waiters.position(ticket));
-            if place.unwrap_or(state.waiters.len()) > 0 || !state.fits(self.capacity, len) {
-                state.waiters.register(ticket, cx.waker());
+            if !state.line.may_go(*ticket) || !state.fits(self.capacity, len) {
+                state.line.wait(ticket, cx.waker());
                 return Poll::Pending;
             }
             if let Some(ticket) = ticket.take() {
-                state.waiters.remove(ticket);
+                state.line.leave(ticket);
             }
             let first = state.queue.is_empty();
             push(&mut state);
-            (first, if state.fits(self.capacity, 0) { state.waiters.waker_at(0) } else { None })
+            (first, if state.fits(self.capacity, 0) { state.line.call() } else { None })
         };
         wake(next);
         Poll::Ready(Ok(self.tell(first)))
     }
 
-    /// Leaves the line; the next in it may have been held up.
-    pub fn cancel(&self, ticket: u64) {
+    /// Leaves the line; the next in it may have been held up. True if the task is to be woken, to see whether that comes.
+    #[must_use]
+    pub fn cancel(&self, ticket: u64) -> bool {
         let next = {
             let mut state = lock(&self.state);
-            match state.waiters.remove(ticket) {
-                Some(0) => state.waiters.waker_at(0),
-                _ => None,
-            }
+            if state.line.leave(ticket) { state.line.call() } else { None }
         };
+        let called = next.is_some();
         wake(next);
+        self.tell(called)
     }
 
     /// How large a datagram may be; `None` if there can be none.
@@ -307,26 +305,32 @@ impl Outgoing {
         self.unsent.load(Ordering::Relaxed)
     }
 
-    /// For the task: takes what is there in exchange for an empty queue, if there is anything.
-    pub fn take(&self, into: &mut VecDeque<Item>) {
-        if self.news.load(Ordering::Relaxed) && self.news.swap(false, Ordering::AcqRel) {
+    /// For the task: takes what is there in exchange for an empty queue. True if there is anything, or was; then
+    /// [`Outgoing::set_held`] is to be called.
+    pub fn take(&self, into: &mut Levels<Item>) -> bool {
+        let news = self.news.load(Ordering::Relaxed) && self.news.swap(false, Ordering::AcqRel);
+        if news {
             let mut state = lock(&self.state);
             std::mem::swap(&mut state.queue, into);
-            state.mixed = false;
-            state.held += std::mem::take(&mut state.weight);
+            state.held += into.weight();
         }
+        news
     }
 
-    /// For the task: of what it has taken so much is left. Wakes the first in line when a quarter is free.
-    pub fn set_held(&self, held: usize) {
-        let next = {
+    /// For the task: of what it has taken so much is left. Wakes the first in line when a quarter is free. True if it is to
+    /// be called again in the next turn, to see whether who was woken comes: one that does not must not hold up others.
+    pub fn set_held(&self, held: usize) -> bool {
+        let (next, again) = {
             let mut state = lock(&self.state);
             state.held = held;
-            let free = self.capacity.saturating_sub(state.used());
-            let worthwhile = state.used() == 0 || free >= self.capacity / 4;
-            if worthwhile { state.waiters.waker_at(0) } else { None }
+            if !state.has_room(self.capacity) {
+                return false;
+            }
+            let next = state.line.pass_on().or_else(|| state.line.call());
+            (next, state.line.is_called())
         };
         wake(next);
+        again
     }
 
     /// For the task: datagrams may be as large as this from now on.
@@ -334,7 +338,7 @@ impl Outgoing {
         let next = {
             let mut state = lock(&self.state);
             state.max = max;
-            state.waiters.waker_at(0)
+            state.line.call()
         };
         wake(next);
     }
@@ -344,8 +348,7 @@ impl Outgoing {
         let (woken, queue) = {
             let mut state = lock(&self.state);
             state.closed = true;
-            state.weight = 0;
-            (state.waiters.take(), std::mem::take(&mut state.queue))
+            (state.line.take(), std::mem::take(&mut state.queue))
         };
         woken.wake();
         drop(queue);
@@ -401,9 +404,9 @@ mod tests {
     }
 
     fn taken(queue: &Outgoing) -> Vec<u8> {
-        let mut into = VecDeque::new();
+        let mut into = Levels::default();
         queue.take(&mut into);
-        into.iter().map(|item| item.data[0]).collect()
+        std::iter::from_fn(|| into.pop()).map(|item| item.data[0]).collect()
     }
 
     const OLDEST: Option<DatagramPolicy> = Some(DatagramPolicy::DropOldest);
@@ -418,7 +421,7 @@ mod tests {
         assert_eq!(taken(&queue), [0, 1]);
         assert_eq!(queue.push(item(2), NEWEST), Ok(true));
         assert_eq!((queue.push(item(3), NEWEST), queue.space()), (Err(Refused::Full), 0));
-        queue.set_held(datagram_weight(LEN));
+        assert!(!queue.set_held(datagram_weight(LEN)));
         assert_eq!(queue.push(item(4), NEWEST), Ok(false));
         assert_eq!((taken(&queue), queue.unsent()), (vec![2, 4], 1));
         assert!(taken(&queue).is_empty());
@@ -447,7 +450,7 @@ mod tests {
         }
         assert_eq!(queue.push(Item { level: -1, ..item(5) }, OLDEST), Err(Refused::Full));
         assert_eq!((taken(&queue), queue.unsent()), (vec![1, 3, 4], 3));
-        queue.set_held(0);
+        assert!(!queue.set_held(0));
         for number in 0..4 {
             queue.push(item(number), OLDEST).unwrap();
         }
@@ -486,12 +489,12 @@ mod tests {
             assert!(queue.poll_push(&mut items[n], &mut tickets[n], &cx).is_pending());
         }
         assert_eq!(taken(&queue), [0, 1]);
-        queue.set_held(0);
+        assert!(queue.set_held(0), "it will see whether the first comes");
         assert_eq!([0, 1, 2].map(|n: usize| counts[n].wakes()), [1, 0, 0]);
         assert_eq!(queue.push(item(9), NEWEST), Err(Refused::Full), "not before those in line");
         let cx = Context::from_waker(&wakers[2]);
         assert!(queue.poll_push(&mut items[2], &mut tickets[2], &cx).is_pending());
-        queue.cancel(tickets[0].unwrap());
+        assert!(queue.cancel(tickets[0].unwrap()), "the task looks after the next");
         assert_eq!(counts[1].wakes(), 1);
         for n in [1, 2] {
             let cx = Context::from_waker(&wakers[n]);
@@ -500,6 +503,71 @@ mod tests {
         assert_eq!((counts[2].wakes(), taken(&queue)), (1, vec![3, 4]));
         assert!(items[0].is_some(), "who gives up keeps it");
         assert_eq!(tickets[1..], [None; 2]);
+    }
+
+    #[test]
+    fn nothing_gives_way_in_vain() {
+        let queue = queue(3);
+        for (number, level) in [(0, 0), (1, 5), (2, 5)] {
+            queue.push(Item { level, ..item(number) }, OLDEST).unwrap();
+        }
+        let large = Item { data: vec![9; 3 * LEN].into(), ..item(9) };
+        assert_eq!(queue.push(large, OLDEST), Err(Refused::Full));
+        assert_eq!((queue.unsent(), taken(&queue)), (1, vec![1, 2, 0]));
+    }
+
+    /// A line of three, and room for two.
+    #[test]
+    fn who_is_called_and_stays_away_holds_nobody_up() {
+        let queue = queue(2);
+        queue.push(item(0), NEWEST).unwrap();
+        queue.push(item(1), NEWEST).unwrap();
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..4).map(|_| CountingWaker::pair()).unzip();
+        let wakes = || counts.iter().map(|count| count.wakes()).collect::<Vec<_>>();
+        let mut tickets = [None; 4];
+        let mut items = [2, 3, 4, 5].map(|number| Some(item(number)));
+        let mut poll = |n: usize| {
+            queue.poll_push(&mut items[n], &mut tickets[n], &Context::from_waker(&wakers[n])).is_ready()
+        };
+        assert!((0..3).all(|n| !poll(n)) && taken(&queue) == [0, 1]);
+        assert_eq!((queue.set_held(0), wakes()), (true, vec![1, 0, 0, 0]));
+        assert_eq!((queue.set_held(0), wakes()), (true, vec![1, 0, 0, 0]), "it has time to come");
+        assert_eq!((queue.set_held(0), wakes()), (true, vec![1, 1, 0, 0]));
+        assert!(!poll(2), "not its turn");
+        assert!(poll(1) && wakes() == [1, 1, 1, 0]);
+        for _ in 0..2 {
+            queue.set_held(0);
+        }
+        assert!(!queue.set_held(0), "there is nobody left to call");
+        assert!(poll(3), "and who comes now need not wait for them");
+        assert!(!poll(0) && taken(&queue) == [3, 5], "when it comes, it waits as it did before");
+        assert!(queue.set_held(0) && wakes() == [2, 1, 1, 0]);
+        assert!(!poll(3) || items[3].is_none());
+    }
+
+    /// The first in line wants more than there is, and is alive: those behind it do not overtake it.
+    #[test]
+    fn who_comes_and_finds_too_little_keeps_its_turn() {
+        let queue = queue(4);
+        for number in 0..4 {
+            queue.push(item(number), NEWEST).unwrap();
+        }
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..2).map(|_| CountingWaker::pair()).unzip();
+        let mut tickets = [None; 2];
+        let mut items = [Some(Item { data: vec![8; 2 * LEN].into(), ..item(8) }), Some(item(9))];
+        let mut poll = |n: usize| {
+            queue.poll_push(&mut items[n], &mut tickets[n], &Context::from_waker(&wakers[n])).is_ready()
+        };
+        assert!(!poll(0) && !poll(1) && taken(&queue).len() == 4);
+        let held = 3 * datagram_weight(LEN);
+        for _ in 0..5 {
+            assert!(queue.set_held(held), "called");
+            assert!(!poll(0));
+        }
+        assert_eq!((counts[0].wakes(), counts[1].wakes()), (5, 0));
+        assert!(!poll(1));
+        queue.set_held(held / 3);
+        assert!(poll(0) && poll(1));
     }
 
     #[test]
