@@ -17,8 +17,8 @@ const FREE: u32 = 64;
 /// More events at a time than this are no other case.
 const MOST: u32 = 1 << 20;
 
-/// What our own packets allow is saved up to this.
-const MAX_CREDIT: u64 = 1 << 16;
+/// What our own packets allow is saved up to this: more are not under way at a time, nor are their acknowledgments.
+const MAX_CREDIT: u64 = 1 << 18;
 
 /// A number of events per second, averaged over [`BURST`].
 #[derive(Debug)]
@@ -79,8 +79,8 @@ impl Floods {
 
     /// A packet had so many frames, padding aside, and [`Floods::idle`] of them were without effect.
     ///
-    /// Acknowledgments that others have overtaken, and limits that are old news, are among them: what we send earns room
-    /// for those.
+    /// Acknowledgments that others have overtaken are among them, and on some paths that is nearly all. A peer may send one
+    /// packet with nothing else in answer to each that asks for it (RFC 9000 §13.2.1); so each of ours allows one.
     ///
     /// # Errors
     /// PROTOCOL_VIOLATION if the peer goes on like that.
@@ -93,8 +93,8 @@ impl Floods {
     ) -> Result<(), TransportError> {
         let idle = std::mem::take(&mut self.idle);
         stats.idle_frames_received += u64::from(idle);
-        let earned = (stats.ack_eliciting_packets_sent - self.earned_at) / 2;
-        self.earned_at += 2 * earned;
+        let earned = stats.ack_eliciting_packets_sent - self.earned_at;
+        self.earned_at += earned;
         self.credit = (self.credit + earned).min(MAX_CREDIT);
         let cost = u64::from(if frames > idle { idle.saturating_sub(FREE) } else { idle });
         let rest = cost.saturating_sub(self.credit);

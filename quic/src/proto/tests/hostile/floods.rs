@@ -226,9 +226,8 @@ fn what_honest_peers_do_is_never_too_much() {
     hostile.assert_open();
 }
 
-/// Acknowledgments that others overtook: who sends much must take many of them.
-#[test]
-fn acknowledgments_that_come_late_are_no_flood_for_who_sends() {
+/// A victim that sends 4 MiB hears of each packet `times` times; how many acknowledgments were no news.
+fn acknowledged_again_and_again(times: usize) -> (Hostile, u64) {
     let config = TransportConfig::builder()
         .max_idle_frames_per_second(100)
         .loopback_mtu_upper_bound(1200)
@@ -242,20 +241,37 @@ fn acknowledgments_that_come_late_are_no_flood_for_who_sends() {
     );
     hostile.victim().connection.streams().write(id, Bytes::from(vec![1; 4 << 20]));
     hostile.send(Level::OneRtt, &[MaxStreamData { id, maximum: 1 << 40 }.into()]);
-    let mut stale = 0;
-    for _ in 0..400 {
+    'all: for _ in 0..400 {
         hostile.wait(5 * MS);
         let heard: Vec<u64> = std::mem::take(&mut hostile.heard).iter().map(|packet| packet.pn).collect();
-        for (n, pn) in heard.into_iter().enumerate() {
-            hostile.send(Level::OneRtt, &[ack(&[pn..=pn])]);
-            if n % 3 == 0 {
+        for pn in heard {
+            for _ in 0..times {
                 hostile.send(Level::OneRtt, &[ack(&[pn..=pn])]);
-                stale += 1;
+                if hostile.victim().closed().is_some() {
+                    break 'all;
+                }
             }
         }
     }
+    let late = hostile.victim().connection.stats().idle_frames_received;
+    (hostile, late)
+}
+
+/// Acknowledgments that others overtook: who sends much must take as many of them as it sends packets.
+#[test]
+fn acknowledgments_that_come_late_are_no_flood_for_who_sends() {
+    let (mut hostile, late) = acknowledged_again_and_again(2);
     hostile.assert_open();
-    assert!(stale > 600, "{stale}");
+    assert!(late > 3_000, "{late}");
+}
+
+/// No honest peer sends more (RFC 9000 §13.2.1).
+// covers: R9000-21.9-01
+#[test]
+fn more_acknowledgments_than_packets_are_a_flood() {
+    let (mut hostile, late) = acknowledged_again_and_again(4);
+    hostile.assert_closed(Code::PROTOCOL_VIOLATION, None);
+    assert!(late < 2_000, "{late}");
 }
 
 // covers: R9000-21.9-01

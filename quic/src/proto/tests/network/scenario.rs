@@ -77,6 +77,7 @@ pub(super) struct Summary {
     pub(super) mtu_black_holes: u64,
     pub(super) key_updates: u64,
     pub(super) authentication_failures: u64,
+    pub(super) idle_frames_received: u64,
 }
 
 impl From<ConnectionStats> for Summary {
@@ -93,6 +94,7 @@ impl From<ConnectionStats> for Summary {
             mtu_black_holes: stats.mtu_black_holes,
             key_updates: stats.key_updates,
             authentication_failures: stats.authentication_failures,
+            idle_frames_received: stats.idle_frames_received,
         }
     }
 }
