@@ -316,18 +316,20 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// How many RESET_STREAM, RESET_STREAM_AT and STOP_SENDING frames the peer may send per second for streams that it has opened. Default
-    /// 1000; twice as many may come at once, and `u32::MAX` means any number.
+    /// How many of the streams that it has opened the peer may give up per second: with RESET_STREAM, RESET_STREAM_AT,
+    /// STOP_SENDING, or several of them, as a cancelled request of HTTP/3 does. Default 1000; twice as many may come at
+    /// once, and `u32::MAX` means any number. Frames that say it again, or of streams that are over, are idle:
+    /// [`TransportConfigBuilder::max_idle_frames_per_second`].
     ///
     /// More end the connection with PROTOCOL_VIOLATION: a stream that is opened and given up at once costs its peer little
     /// and us much.
-    pub fn max_resets_per_second(mut self, frames: u32) -> Self {
-        self.0.max_resets_per_second = frames;
+    pub fn max_resets_per_second(mut self, streams: u32) -> Self {
+        self.0.max_resets_per_second = streams;
         self
     }
 
     /// How many frames the peer may send per second that change nothing (RFC 9000 §21.9): PING, empty STREAM and CRYPTO frames,
-    /// small pieces of data that were there before, limits that are no higher, BLOCKED frames, challenges, acknowledgments
+    /// small pieces of data that were there before, limits that are no higher, ends of streams that have ended, BLOCKED frames, challenges, acknowledgments
     /// of what was acknowledged, wishes for acknowledgments (IMMEDIATE_ACK, ACK_FREQUENCY). Default 10,000; twice as many may come at once, and `u32::MAX` means any number.
     ///
     /// For each packet of ours that asks for an acknowledgment one more is allowed; a few in a packet that also has

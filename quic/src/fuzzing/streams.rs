@@ -86,7 +86,7 @@ pub fn streams(input: &[u8]) {
                 let final_size = input.number();
                 streams.on_reset_stream_at(id, code, final_size, input.number().min(final_size)).map(drop)
             }
-            5 => streams.on_stop_sending(id, code),
+            5 => streams.on_stop_sending(id, code).map(drop),
             6 => {
                 streams.on_max_data(input.number());
                 Ok(())

@@ -124,7 +124,7 @@ impl Connection {
         self.floods.on_idle_frames(now, frames, &mut self.stats)
     }
 
-    /// The peer gives up a stream that it opened, or makes us give it up.
+    /// The peer gives up a stream that it opened; told once for each.
     pub(in crate::proto) fn on_reset_of_peer(&mut self, now: Instant) -> Result<(), TransportError> {
         self.stats.resets_received += 1;
         if !self.floods.resets.spend(now, 1) {

@@ -80,7 +80,7 @@ pub struct ConnectionStats {
     /// Packets from addresses that were not made paths, because there were too many new ones
     /// ([`max_new_paths_per_second`](crate::config::TransportConfigBuilder::max_new_paths_per_second)).
     pub paths_refused: u64,
-    /// RESET_STREAM, RESET_STREAM_AT and STOP_SENDING frames received for streams that the peer opened.
+    /// Streams that the peer opened and gave up: with RESET_STREAM or RESET_STREAM_AT that nobody asked for, or STOP_SENDING.
     pub resets_received: u64,
     /// Frames received that changed nothing, PADDING aside: PING, acknowledgments of what was acknowledged, limits that
     /// are no higher, challenges, small pieces of data that were there.

@@ -74,8 +74,9 @@ impl Connection {
         Ok(())
     }
 
-    fn count_reset(&mut self, now: Instant, id: StreamId) -> Result<(), TransportError> {
-        if id.initiator() == self.side { Ok(()) } else { self.on_reset_of_peer(now) }
+    /// The peer may give up a stream with a frame. What we have opened is another matter: that is as often as we like.
+    fn count_reset(&mut self, now: Instant, id: StreamId, abandons: bool) -> Result<(), TransportError> {
+        if abandons && id.initiator() != self.side { self.on_reset_of_peer(now) } else { Ok(()) }
     }
 
     fn on_frame(&mut self, now: Instant, info: &PacketInfo<'_>, frame: Frame) -> Result<(), TransportError> {
@@ -89,21 +90,21 @@ impl Connection {
             Frame::Ack(ack) => self.on_ack(now, info, &ack),
             Frame::Crypto(f) => self.on_crypto(now, info.level, f.offset, &f.data),
             Frame::ResetStream(f) => {
-                let unasked = self.streams.on_reset_stream(f.id, f.error_code, f.final_size)?;
-                if unasked { self.count_reset(now, f.id) } else { Ok(()) }
+                let abandons = self.streams.on_reset_stream(f.id, f.error_code, f.final_size)?;
+                self.count_reset(now, f.id, abandons)
             }
             Frame::ResetStreamAt(f) if self.config.reset_stream_at => {
-                let unasked =
+                let abandons =
                     self.streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size)?;
-                if unasked { self.count_reset(now, f.id) } else { Ok(()) }
+                self.count_reset(now, f.id, abandons)
             }
             Frame::ResetStreamAt(_) => Err(TransportError::new(
                 Code::FRAME_ENCODING_ERROR,
                 "a frame that the peer was not told to be known",
             )),
             Frame::StopSending(f) => {
-                self.streams.on_stop_sending(f.id, f.error_code)?;
-                self.count_reset(now, f.id)
+                let abandons = self.streams.on_stop_sending(f.id, f.error_code)?;
+                self.count_reset(now, f.id, abandons)
             }
             Frame::MaxData(f) => {
                 self.streams.on_max_data(f.maximum);

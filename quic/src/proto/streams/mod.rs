@@ -351,7 +351,7 @@ impl Streams {
         let slot = self.table.insert(id);
         let early = self.early;
         if let Some(stream) = self.table.get_mut(slot) {
-            stream.early = early;
+            (stream.early, stream.abandoned) = (early, false);
             if ours || id.dir() == Dir::Bi {
                 stream.send.open(limit);
             }

@@ -67,7 +67,8 @@ impl Streams {
         Ok(())
     }
 
-    /// RESET_STREAM (RFC 9000 §19.4). True if the peer gives up a stream that nobody asked it to end (RFC 9000 §3.5).
+    /// RESET_STREAM (RFC 9000 §19.4). True if the peer gives up the stream with that, and nobody asked it to (RFC 9000 §3.5).
+    /// Once for each stream, whatever other frames say the same.
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR, FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR.
@@ -108,33 +109,36 @@ impl Streams {
         };
         let Some(stream) = self.table.get_mut(slot) else { return Ok(false) };
         let (asked, known) = (stream.recv.is_stopped(), stream.recv.is_size_known());
-        if apply(&mut stream.recv, &mut self.received)? {
+        let news = apply(&mut stream.recv, &mut self.received)?;
+        let abandons = stream.recv.is_reset() && !asked && !std::mem::replace(&mut stream.abandoned, true);
+        if news {
             self.tell(slot, event::READABLE);
-        } else if known {
-            self.idle += 1;
         }
+        self.idle += u32::from(known && !abandons);
         self.after_receiving(slot);
-        Ok(!asked)
+        Ok(abandons)
     }
 
-    /// STOP_SENDING (RFC 9000 §19.5): resets the stream, unless the peer has it all.
+    /// STOP_SENDING (RFC 9000 §19.5): resets the stream, unless the peer has it all. True as with RESET_STREAM.
     ///
     /// # Errors
     /// STREAM_STATE_ERROR, STREAM_LIMIT_ERROR.
-    pub(crate) fn on_stop_sending(&mut self, id: StreamId, code: VarInt) -> Result<(), TransportError> {
+    pub(crate) fn on_stop_sending(&mut self, id: StreamId, code: VarInt) -> Result<bool, TransportError> {
         let slot = self.stream_of_peer(id, Part::Send)?;
         let Some(slot) = slot.filter(|slot| self.table.get_mut(*slot).is_some_and(|s| s.send.reset(code)))
         else {
             self.idle += 1;
-            return Ok(());
+            return Ok(false);
         };
+        let mut abandons = false;
         if let Some(stream) = self.table.get_mut(slot) {
             stream.stop_code = code;
+            abandons = !std::mem::replace(&mut stream.abandoned, true);
         }
         self.tell(slot, event::STOPPED);
         self.ask(slot, control::RESET_STREAM);
         self.reschedule(slot);
-        Ok(())
+        Ok(abandons)
     }
 
     /// MAX_DATA (RFC 9000 §19.9).

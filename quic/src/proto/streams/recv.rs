@@ -169,6 +169,11 @@ impl RecvPart {
         matches!(self.state, State::Stopped(_))
     }
 
+    /// True if the peer has reset it, and not all had arrived.
+    pub(super) fn is_reset(&self) -> bool {
+        self.reset.is_some()
+    }
+
     /// RESET_STREAM. True if the application has to be told.
     pub(super) fn on_reset(
         &mut self,

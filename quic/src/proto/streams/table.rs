@@ -118,6 +118,8 @@ pub(super) struct Stream {
     pub(super) stop_code: VarInt,
     /// Its first frame arrived before the handshake.
     pub(super) early: bool,
+    /// The peer reset it unasked, or stopped it.
+    pub(super) abandoned: bool,
     queued: Flags,
     links: [Link; QUEUES],
 }
@@ -135,6 +137,7 @@ impl Stream {
             acked: 0,
             stop_code: VarInt::default(),
             early: false,
+            abandoned: false,
             queued: Flags::default(),
             links: [Link { previous: NONE, next: NONE }; QUEUES],
         }

@@ -245,7 +245,7 @@ proptest! {
             let result = match what {
                 0..=3 => s.on_stream(id, a, flag, zeroes(b.min(300) as usize)),
                 4 => s.on_reset_stream(id, code(1), a).map(drop),
-                5 => s.on_stop_sending(id, code(1)),
+                5 => s.on_stop_sending(id, code(1)).map(drop),
                 6 => s.on_max_stream_data(id, a),
                 7 => s.on_max_streams(id.dir(), a),
                 8 => s.on_stream_data_blocked(id, a),

@@ -127,7 +127,7 @@ fn receive(streams: &mut Streams, frame: &Frame) -> Result<(), TransportError> {
         Frame::ResetStreamAt(f) => {
             streams.on_reset_stream_at(f.id, f.error_code, f.final_size, f.reliable_size).map(drop)
         }
-        Frame::StopSending(f) => streams.on_stop_sending(f.id, f.error_code),
+        Frame::StopSending(f) => streams.on_stop_sending(f.id, f.error_code).map(drop),
         Frame::MaxData(f) => {
             streams.on_max_data(f.maximum);
             Ok(())

@@ -50,14 +50,101 @@ fn a_rapid_reset_closes_the_connection() {
     }
     hostile.assert_closed(Code::PROTOCOL_VIOLATION, Some(0x04));
     assert_eq!(resets, 2_001);
-    // The same with STOP_SENDING for streams that the peer opened.
+}
+
+/// A request as a whole, and nobody wants the answer: what a client of HTTP/3 can do without a single RESET_STREAM
+/// (CVE-2023-44487).
+// covers: R9000-21.9-01
+#[test]
+fn a_rapid_reset_with_stop_sending_closes_the_connection() {
     let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
-    let stops: Vec<Frame> = (0..100).map(|index| stop(StreamId::new(Side::Client, Dir::Bi, index))).collect();
+    let mut requests = 0;
     while hostile.victim().closed().is_none() {
-        hostile.send(Level::OneRtt, &stops);
-        assert!(hostile.victim().connection.stats().resets_received <= 2_001);
+        let id = StreamId::new(Side::Client, Dir::Bi, requests);
+        let request = Stream { id, offset: 0, fin: true, data: Bytes::from_static(b"GET") };
+        hostile.send(Level::OneRtt, &[request.into(), stop(id)]);
+        acknowledge_all(&mut hostile);
+        requests += 1;
+        assert!(requests < 3_000);
     }
-    hostile.assert_closed(Code::PROTOCOL_VIOLATION, Some(0x05));
+    assert_eq!(requests, 2_001);
+}
+
+/// What HTTP/3 does with a request that nobody wants any more.
+fn cancel(hostile: &mut Hostile, index: u64) -> StreamId {
+    let id = StreamId::new(Side::Client, Dir::Bi, index);
+    hostile.send(Level::OneRtt, &[data(id, 0, 200)]);
+    hostile.victim().connection.streams().write(id, Bytes::from(vec![1; 500]));
+    let end = ResetStream { id, error_code: VarInt::from_u32(0x10c), final_size: 200 };
+    hostile.send(Level::OneRtt, &[end.into(), stop(id)]);
+    id
+}
+
+/// Each is one, though two frames say so.
+#[test]
+fn nine_hundred_cancelled_requests_a_second_are_fine_for_as_long_as_one_likes() {
+    let config = TransportConfig::builder().max_idle_frames_per_second(1).build().unwrap();
+    let setup = Setup { server: config, ..Setup::default() };
+    let mut hostile = Hostile::with(setup, Side::Server, Stage::Confirmed);
+    for tenth in 0..50 {
+        for n in 0..90 {
+            cancel(&mut hostile, 90 * tenth + n);
+        }
+        acknowledge_all(&mut hostile);
+        hostile.wait(Duration::from_millis(100));
+    }
+    hostile.assert_open();
+    let stats = hostile.victim().connection.stats();
+    assert_eq!((stats.resets_received, stats.idle_frames_received), (4_500, 0));
+}
+
+/// What is said again of a stream, while it is there or when it is gone, counts as idle and not as one more.
+#[test]
+fn ends_that_are_said_again_are_idle_frames() {
+    let config = TransportConfig::builder().max_idle_frames_per_second(500).build().unwrap();
+    for gone in [false, true] {
+        for kind in 0..3 {
+            let setup = Setup { server: config.clone(), ..Setup::default() };
+            let mut hostile = Hostile::with(setup, Side::Server, Stage::Confirmed);
+            let id = cancel(&mut hostile, 0);
+            if gone {
+                acknowledge_all(&mut hostile);
+            }
+            let again: [Frame; 3] = [
+                stop(id),
+                ResetStream { id, error_code: VarInt::from_u32(0x10c), final_size: 200 }.into(),
+                ResetStreamAt { id, error_code: VarInt::from_u32(0x10c), final_size: 200, reliable_size: 0 }
+                    .into(),
+            ];
+            let packet = vec![again[kind].clone(); 20];
+            let mut packets = 0;
+            while hostile.victim().closed().is_none() {
+                hostile.send(Level::OneRtt, &packet);
+                packets += 1;
+                assert!(packets < 60, "{kind}");
+            }
+            hostile.assert_closed(Code::PROTOCOL_VIOLATION, None);
+            assert!(packets >= 50, "{kind}: {packets}");
+            assert_eq!(hostile.victim().connection.stats().resets_received, 1);
+        }
+    }
+}
+
+/// Nor does a promise that shrinks byte by byte bring anything.
+#[test]
+fn a_reset_that_is_moved_again_and_again_is_idle() {
+    let mut hostile = Hostile::new(Side::Server, Stage::Confirmed);
+    let id = uni(Side::Client, 0);
+    let mut moved = 0;
+    while hostile.victim().closed().is_none() {
+        let reliable_size = 100_000 - moved;
+        let reset = ResetStreamAt { id, error_code: VarInt::from_u32(1), final_size: 200_000, reliable_size };
+        hostile.send(Level::OneRtt, &[reset.into()]);
+        moved += 1;
+        assert!(moved < 40_000);
+    }
+    hostile.assert_closed(Code::PROTOCOL_VIOLATION, None);
+    assert_eq!(hostile.victim().connection.stats().resets_received, 1);
 }
 
 /// Acknowledges what was heard, packet by packet; returns how many there were.

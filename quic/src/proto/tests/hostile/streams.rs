@@ -181,7 +181,7 @@ fn resets_leave_nothing_behind() {
     }
     let connection = &mut hostile.victim().connection;
     assert!(connection.streams().len() <= 100);
-    assert_eq!((index, connection.stats().resets_received), (2_000, 4_000));
+    assert_eq!((index, connection.stats().resets_received), (2_000, 2_000));
 }
 
 fn ack_of(pn: u64) -> Frame {
