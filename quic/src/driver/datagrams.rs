@@ -10,6 +10,10 @@ use crate::packet::{DatagramFate, DatagramPolicy};
 use crate::proto::datagrams::Levels;
 use crate::proto::{DatagramEvent, OutgoingDatagram};
 
+/// Turns that the task leaves to others when readers of datagrams have much to read. A runtime of one thread comes back to
+/// its main future after 61 of them.
+const PATIENCE: u32 = 64;
+
 /// What the task knows of datagrams.
 #[derive(Default)]
 pub(super) struct Datagrams {
@@ -25,6 +29,8 @@ pub(super) struct Datagrams {
     max: Option<usize>,
     /// Somebody who waits for room was woken.
     pub(super) called: bool,
+    /// Turns that it still leaves to readers.
+    patience: u32,
 }
 
 impl ConnectionTask {
@@ -54,10 +60,28 @@ impl ConnectionTask {
         match event {
             DatagramEvent::Readable => {
                 self.connection.datagrams().read_all(&mut self.datagrams.arrived);
-                self.ending.shared.datagrams_in.deliver(&mut self.datagrams.arrived);
+                let crowded = self.ending.shared.datagrams_in.deliver(&mut self.datagrams.arrived);
+                self.datagrams.patience = if crowded { PATIENCE } else { 0 };
             }
             DatagramEvent::Fate { track, fate } => tell(&mut self.datagrams.tracked, track, fate),
         }
+    }
+
+    /// True if this turn is left to readers of datagrams: they are behind, perhaps only since the runtime has not come to
+    /// them, and what arrives now would be dropped. That is so for a few turns at most, each time that much has arrived.
+    pub(super) fn leaves_turn_to_readers(&mut self) -> bool {
+        if self.datagrams.patience == 0 {
+            return false;
+        }
+        self.datagrams.patience -= 1;
+        let queue = &self.ending.shared.datagrams_in;
+        let waits = queue.is_crowded();
+        if !waits {
+            self.datagrams.patience = 0;
+        } else if self.datagrams.patience == 0 {
+            queue.give_up();
+        }
+        waits
     }
 
     /// Tells the handles how much they may send, and how large it may be.

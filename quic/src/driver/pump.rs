@@ -30,6 +30,10 @@ const MAX_BATCHES: usize = 3;
 impl ConnectionTask {
     /// Looks at everything once; ready when the connection is over.
     pub(super) fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.leaves_turn_to_readers() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         self.ending.shared.inbox.signal.clear(cx.waker());
         let now = super::now();
         let _ = self.transmitter.poll_unblocked(cx);
@@ -91,6 +95,10 @@ impl ConnectionTask {
                 datagrams += burst.datagrams();
                 self.processed += inbox::weight(&burst);
                 self.connection.handle_burst(now, burst);
+                if self.connection.datagrams().has_much_to_read() {
+                    // Readers first: the next turn may be theirs.
+                    return true;
+                }
             }
         }
     }

@@ -95,6 +95,12 @@ impl Datagrams {
         self.recv.read_all(into);
     }
 
+    /// If a quarter of the room for datagrams that wait to be read is in use. Beyond all of it some are dropped.
+    #[must_use]
+    pub fn has_much_to_read(&self) -> bool {
+        self.recv.has_much()
+    }
+
     /// What waits to be sent, bytes; an overhead for each datagram included.
     #[must_use]
     pub fn queued(&self) -> usize {

@@ -39,6 +39,10 @@ impl RecvQueue {
         self.pins.begin(capacity);
     }
 
+    pub(super) fn has_much(&self) -> bool {
+        self.weight > self.capacity / 4
+    }
+
     #[cfg(test)]
     pub(super) fn weight(&self) -> usize {
         self.weight

@@ -29,6 +29,8 @@ struct State {
     queue: VecDeque<Bytes>,
     weight: usize,
     waiters: Waiters,
+    /// A reader has come since the task waited for one in vain.
+    attended: bool,
     closed: bool,
 }
 
@@ -43,12 +45,13 @@ impl Incoming {
         }
     }
 
-    /// For the task: adds what has arrived, and drops what there is no room for. Leaves `arrived` empty.
-    pub fn deliver(&self, arrived: &mut VecDeque<Bytes>) {
+    /// For the task: adds what has arrived, and drops what there is no room for. Leaves `arrived` empty. True if readers
+    /// should have a chance before there is more: see [`Incoming::is_crowded`].
+    pub fn deliver(&self, arrived: &mut VecDeque<Bytes>) -> bool {
         let weight: usize = arrived.iter().map(|data| datagram_weight(data.len())).sum();
         // What is dropped goes after the lock: its buffer may have another to go back to.
         let mut dropped = VecDeque::new();
-        let woken = {
+        let (woken, crowded) = {
             let mut state = lock(&self.state);
             let before = state.queue.len();
             if state.queue.is_empty() {
@@ -68,12 +71,24 @@ impl Incoming {
             }
             let news = if before == 0 { state.queue.len() } else { state.queue.len().saturating_sub(before) };
             let news = news.min(state.waiters.len());
-            Woken((0..news).filter_map(|_| state.waiters.pop()).collect())
+            let woken = Woken((0..news).filter_map(|_| state.waiters.pop()).collect());
+            (woken, state.is_crowded(self.capacity))
         };
         woken.wake();
         if !dropped.is_empty() {
             self.unread.fetch_add(dropped.len() as u64, Ordering::Relaxed);
         }
+        crowded
+    }
+
+    /// For the task: whether it is half full, and readers that come now and then have not come yet.
+    pub fn is_crowded(&self) -> bool {
+        lock(&self.state).is_crowded(self.capacity)
+    }
+
+    /// For the task: it has waited for readers in vain, and will not do so again before one has come.
+    pub fn give_up(&self) {
+        lock(&self.state).attended = false;
     }
 
     /// How many were dropped here.
@@ -92,6 +107,7 @@ impl Incoming {
     ) -> Poll<Option<usize>> {
         into.reserve(limit.min(ROOM));
         let mut state = lock(&self.state);
+        state.attended = true;
         let count = state.take(into, limit);
         if count > 0 || limit == 0 {
             if let Some(ticket) = ticket.take() {
@@ -109,6 +125,7 @@ impl Incoming {
     /// The first datagram, if there is one. `None` once the queue is closed and empty.
     pub fn poll_read_one(&self, ticket: &mut Option<u64>, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = lock(&self.state);
+        state.attended = true;
         if let Some(data) = state.pop() {
             if let Some(ticket) = ticket.take() {
                 state.waiters.remove(ticket);
@@ -125,6 +142,7 @@ impl Incoming {
     /// The first datagram, if there is one; else whether more may come.
     pub fn try_read(&self) -> Result<Bytes, bool> {
         let mut state = lock(&self.state);
+        state.attended = true;
         state.pop().ok_or(!state.closed)
     }
 
@@ -160,6 +178,10 @@ impl Incoming {
 }
 
 impl State {
+    fn is_crowded(&self, capacity: usize) -> bool {
+        self.attended && self.weight > capacity / 2
+    }
+
     fn pop(&mut self) -> Option<Bytes> {
         let data = self.queue.pop_front()?;
         self.weight -= datagram_weight(data.len());
@@ -221,6 +243,20 @@ mod tests {
             queue.deliver(&mut many);
             assert!(many.is_empty() && read(&queue, 9).len() == 3);
         }
+    }
+
+    #[test]
+    fn a_crowd_waits_for_readers_that_come() {
+        let queue = queue(4, DatagramPolicy::DropOldest);
+        assert!(!queue.deliver(&mut arrived(0..4)), "nobody has ever read");
+        assert_eq!(read(&queue, 1), [0]);
+        assert!(queue.is_crowded());
+        queue.give_up();
+        assert!(!queue.is_crowded() && !queue.deliver(&mut arrived(4..5)), "nor may anybody again");
+        assert_eq!(queue.try_read(), Ok(vec![1; 10].into()));
+        assert!(queue.is_crowded());
+        assert_eq!(read(&queue, 1), [2]);
+        assert!(!queue.is_crowded() && queue.deliver(&mut arrived(5..6)));
     }
 
     #[test]
