@@ -6,14 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gannet::config::{ClientConfig, ServerConfig, TransportConfig};
+use gannet::config::{ClientConfig, DevCertificate, ServerConfig, TransportConfig};
 use gannet::sim::{Event, Network, Node};
 use gannet_http3::{RecvBody, StreamError, client, server};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use rcgen::{CertificateParams, KeyPair, SerialNumber};
-use rustls::RootCertStore;
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use support::{AnyBody, get, text};
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
@@ -23,19 +20,13 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// With signatures of one length.
+/// Nothing in their handshakes varies in length.
 fn configs() -> (ClientConfig, ServerConfig) {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
-    params.serial_number = Some(SerialNumber::from(1));
-    let cert = params.self_signed(&key).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone()).unwrap();
-    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let certificate = DevCertificate::ed25519(["localhost"]).unwrap();
     let idle = Some(Duration::from_secs(60));
     let transport = TransportConfig::builder().max_idle_timeout(idle).build().unwrap();
-    let client = ClientConfig::with_roots(roots, &[b"h3"]).unwrap();
-    let server = ServerConfig::with_single_cert(vec![cert.der().clone()], key, &[b"h3"]).unwrap();
+    let client = certificate.client_config(&[b"h3"]).unwrap();
+    let server = certificate.server_config(&[b"h3"]).unwrap();
     (client.transport(transport.clone()), server.transport(transport))
 }
 

@@ -18,12 +18,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Parser;
-use gannet::config::{ClientConfig, CongestionControl, ServerConfig, TransportConfig};
+use gannet::config::{ClientConfig, CongestionControl, DevCertificate, ServerConfig, TransportConfig};
 use gannet::sim::{Network, Node};
 use gannet::{Connection, Endpoint};
-use rcgen::{CertificateParams, KeyPair};
-use rustls::RootCertStore;
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -265,15 +262,10 @@ fn host(octets: [u8; 4]) -> IpAddr {
     Ipv4Addr::from(octets).into()
 }
 
-/// A certificate with an Ed25519 key: its signatures have one length, so that runs repeat.
+/// Nothing in their handshakes varies in length, so that runs repeat.
 fn configs(control: &CongestionControl) -> Result<(ClientConfig, ServerConfig)> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
-    let certificate = CertificateParams::new([NAME.to_owned()])?.self_signed(&key)?;
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.der().clone())?;
-    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    let server = ServerConfig::with_single_cert(vec![certificate.der().clone()], key, &[ALPN])?;
+    let certificate = DevCertificate::ed25519([NAME])?;
     let transport =
         TransportConfig::builder().initial_mtu(1452).congestion_control(control.clone()).build()?;
-    Ok((ClientConfig::with_roots(roots, &[ALPN])?, server.transport(transport)))
+    Ok((certificate.client_config(&[ALPN])?, certificate.server_config(&[ALPN])?.transport(transport)))
 }

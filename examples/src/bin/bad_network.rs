@@ -7,15 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use gannet::config::{ClientConfig, ServerConfig};
+use gannet::config::DevCertificate;
 use gannet::sim::{Network, Node};
 use gannet_examples::body;
 use gannet_http3::{RecvBody, client, server};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use rcgen::{CertificateParams, KeyPair};
-use rustls::RootCertStore;
-use rustls::pki_types::PrivatePkcs8KeyDer;
 
 const PHONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const CAFE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 1));
@@ -62,7 +59,9 @@ async fn download(seed: u64, nodes: Vec<Node>, story: Story) -> Result<(Duration
     let network = Network::new(seed);
     network.link_everywhere(nodes.clone());
     network.nat(PHONE, [192, 0, 2, 1].into());
-    let (client, server) = configs()?;
+    // Nothing in its handshakes varies in length, so that runs repeat.
+    let certificate = DevCertificate::ed25519(["server.test"])?;
+    let (client, server) = (certificate.client_config(&[b"h3"])?, certificate.server_config(&[b"h3"])?);
 
     let serving = network.server((SERVER, 443), server)?;
     let accepted = tokio::spawn(async move {
@@ -99,17 +98,6 @@ async fn download(seed: u64, nodes: Vec<Node>, story: Story) -> Result<(Duration
     drop((requests, quic));
     running.await??;
     Ok((time, accepted.await??))
-}
-
-/// A certificate with an Ed25519 key: its signatures have one length, so that runs repeat.
-fn configs() -> Result<(ClientConfig, ServerConfig)> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
-    let certificate = CertificateParams::new(["server.test".to_owned()])?.self_signed(&key)?;
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.der().clone())?;
-    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    let server = ServerConfig::with_single_cert(vec![certificate.der().clone()], key, &[b"h3"])?;
-    Ok((ClientConfig::with_roots(roots, &[b"h3"])?, server))
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the program has to say")]

@@ -71,7 +71,7 @@
 //!   [`Network::rng_seed`].
 //! - TLS draws its keys from the system. That does no harm, because chance on a link depends on the position of a
 //!   datagram there, not on what is in it. But lengths must not vary: a certificate with an Ed25519 key has signatures of
-//!   one length, one with ECDSA has not. And what becomes of a packet with a changed byte ([`Node::Corrupt`]) may depend
+//!   one length (`DevCertificate::ed25519`), one with ECDSA has not. And what becomes of a packet with a changed byte ([`Node::Corrupt`]) may depend
 //!   on the bytes behind it.
 //! - What the application itself draws, the order in which it walks through hash maps, and `tokio::select!` without
 //!   `biased` are up to it.
