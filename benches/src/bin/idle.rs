@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The server is this process, the client another one that it starts, so that neither counts for the other. Bytes are
-//! resident memory, whatever holds it: connections, tasks, what the allocator could not give back. Linux only.
+//! resident memory, whatever holds it: connections, tasks, what the allocator could not give back. It fails if that is
+//! more than 16 KiB (`--limit`). Linux only.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -46,6 +47,9 @@ struct Options {
     /// How long CPU time is measured, seconds.
     #[arg(long, default_value_t = 10)]
     watch: u64,
+    /// More bytes of the server's memory for each connection than these are a failure.
+    #[arg(long, default_value_t = 16 << 10)]
+    limit: usize,
     /// Be the client of the server at this address.
     #[arg(long, hide = true, requires = "hash")]
     client: Option<SocketAddr>,
@@ -93,6 +97,7 @@ async fn serve(options: &Options) -> Result<()> {
     sleep(Duration::from_secs(3)).await;
     let bytes = resident()?.saturating_sub(before) / connections.len();
     writeln!(io::stdout(), "{} connections: {bytes} bytes of the server's memory each", connections.len())?;
+    ensure!(bytes <= options.limit, "that is more than {}", options.limit);
 
     let meter = Meter::start();
     sleep(Duration::from_secs(options.watch)).await;

@@ -51,6 +51,10 @@ pub struct ConnectionTask {
     pub(super) draining: Option<u64>,
     /// How often streams began anew (0-RTT that was rejected); handles of streams before that are dead.
     pub(super) epoch: u32,
+    /// Something happened in this turn.
+    pub(super) busy: bool,
+    /// Something has since room was last let go of.
+    pub(super) spare: bool,
     /// The application was told that the connection is over.
     pub(super) over: bool,
     pub(super) scratch: Scratch,
@@ -92,6 +96,8 @@ impl ConnectionTask {
             moves: Moves::default(),
             draining: None,
             epoch: 0,
+            busy: false,
+            spare: false,
             over: false,
             scratch: Scratch::default(),
             datagrams: Datagrams::default(),

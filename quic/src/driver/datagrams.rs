@@ -33,6 +33,15 @@ pub(super) struct Datagrams {
     patience: u32,
 }
 
+impl Datagrams {
+    /// Lets go of room that nothing takes up.
+    pub(super) fn release_spare(&mut self) {
+        self.outgoing.release_spare();
+        self.arrived.shrink_to_fit();
+        self.tracked.shrink_to_fit();
+    }
+}
+
 impl ConnectionTask {
     /// Takes over what the application sends.
     pub(super) fn absorb_datagrams(&mut self) {

@@ -133,6 +133,10 @@ impl Inbox {
                 return false;
             }
             state.pinned = pinned;
+            if state.bursts.capacity() == 0 {
+                // One is the rule where there is little traffic.
+                state.bursts.reserve_exact(1);
+            }
             state.bursts.push_back(burst);
             if state.bursts.len() > 1 {
                 return true;
@@ -150,6 +154,11 @@ impl Inbox {
             std::mem::swap(&mut state.bursts, local);
         }
         Taken { dropped: state.dropped, pinned: state.pinned }
+    }
+
+    /// For the task, which is idle: an empty queue needs no room.
+    pub fn release_spare(&self) {
+        lock(&self.state).bursts.shrink_to_fit();
     }
 
     /// Refuses what comes from now on, and drops what is there.

@@ -61,3 +61,22 @@ impl ConnectionTask {
         window < before
     }
 }
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use crate::driver::connection_task::ServerTask;
+    use crate::driver::inbox::Inbox;
+    use crate::driver::shared::budget;
+    use crate::driver::shared::connection::Connection;
+
+    /// What is beside these, as measured: connection IDs and routes, TLS, the timer, what the allocator keeps.
+    const REST: usize = 3072;
+
+    #[test]
+    fn an_idle_connection_costs_what_it_is_charged_for() {
+        let [task, shared, inbox] = [size_of::<ServerTask>(), size_of::<Connection>(), size_of::<Inbox>()];
+        let bytes = task + shared + inbox + REST;
+        assert!(bytes <= 15 << 10, "{task} + {shared} + {inbox} + {REST} = {bytes}");
+        assert!(bytes as u64 <= budget::CONNECTION);
+    }
+}

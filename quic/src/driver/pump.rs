@@ -4,7 +4,7 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::connection_task::ConnectionTask;
+use super::connection_task::{ConnectionTask, Scratch};
 use super::ending::StreamEntry;
 use super::inbox;
 use super::shared::connection::{Commands, Snapshot};
@@ -36,6 +36,7 @@ impl ConnectionTask {
         }
         self.ending.shared.inbox.signal.clear(cx.waker());
         let now = super::now();
+        self.busy = false;
         let _ = self.transmitter.poll_unblocked(cx);
         let mut again = self.receive(now);
         if self.deadline.is_some_and(|deadline| deadline <= now) {
@@ -53,6 +54,7 @@ impl ConnectionTask {
             }
             return Poll::Ready(());
         }
+        self.spare |= self.busy;
         again |= self.adapt();
         self.publish();
         again |= self.datagrams.called;
@@ -70,8 +72,23 @@ impl ConnectionTask {
             cx.waker().wake_by_ref();
         } else {
             self.transmitter.rest(&self.ending.endpoint.tx_pool);
+            self.release_spare();
         }
         Poll::Pending
+    }
+
+    /// A timer that did nothing is what comes after the last traffic for some time: queues give back their memory.
+    fn release_spare(&mut self) {
+        if self.busy || !std::mem::take(&mut self.spare) {
+            return;
+        }
+        self.connection.release_spare();
+        self.arrived.shrink_to_fit();
+        self.ending.shared.inbox.release_spare();
+        self.ending.streams.shrink_to_fit();
+        self.scratch = Scratch::default();
+        self.datagrams.release_spare();
+        self.ending.shared.ready.release_spare();
     }
 
     /// Hands datagrams to the protocol. True if there are more.
@@ -93,6 +110,7 @@ impl ConnectionTask {
                 && let Some(burst) = self.arrived.pop_front()
             {
                 datagrams += burst.datagrams();
+                self.busy = true;
                 self.processed += inbox::weight(&burst);
                 self.connection.handle_burst(now, burst);
                 if self.connection.datagrams().has_much_to_read() {
@@ -115,10 +133,12 @@ impl ConnectionTask {
     /// Takes over what the application has done.
     fn absorb(&mut self, now: Instant) {
         if let Some(commands) = self.ending.shared.take_new_commands() {
+            self.busy = true;
             self.obey(now, commands);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         self.ending.shared.ready.swap(&mut scratch.opened, &mut scratch.news);
+        self.busy |= !scratch.opened.is_empty() || !scratch.news.is_empty();
         for stream in scratch.opened.drain(..) {
             if stream.epoch != self.epoch {
                 stream.on_rejected();
@@ -286,8 +306,12 @@ impl ConnectionTask {
             };
             match self.connection.poll_output(now, batch) {
                 Output::Route(change) => self.on_route(now, &change),
-                Output::Event(event) => self.on_event(event),
+                Output::Event(event) => {
+                    self.busy = true;
+                    self.on_event(event);
+                }
                 Output::Transmit => {
+                    self.busy = true;
                     batches += 1;
                     if let Sent::Done(Some(kind)) = self.transmitter.send()
                         && crate::net::is_unreachable(kind)

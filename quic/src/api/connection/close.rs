@@ -86,12 +86,12 @@ mod tests {
         let cx = &mut Context::from_waker(Waker::noop());
         let close = || connection.close_gracefully(0_u8.into(), b"", Duration::from_secs(60));
         assert!(pin!(close()).poll(cx).is_pending());
-        let first = shared.take_commands().drain.unwrap();
+        let first = shared.take_commands().unwrap().drain.unwrap();
         let mut second = pin!(close());
         assert!(second.as_mut().poll(cx).is_pending());
         shared.advance(|progress| progress.drained = first);
         assert!(second.as_mut().poll(cx).is_pending());
-        let number = shared.take_commands().drain.unwrap();
+        let number = shared.take_commands().unwrap().drain.unwrap();
         shared.advance(|progress| progress.drained = number);
         assert!(second.as_mut().poll(cx).is_ready());
         assert!(shared.closed().is_some());

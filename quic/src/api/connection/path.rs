@@ -141,7 +141,7 @@ mod tests {
         let (mut first, mut second) = (pin!(connection.migrate(addr)), pin!(connection.migrate(addr)));
         assert!(first.as_mut().poll(&mut cx).is_pending());
         assert!(second.as_mut().poll(&mut cx).is_pending());
-        let commands = shared.take_commands();
+        let commands = shared.take_commands().unwrap();
         assert!(commands.rotate_ids && commands.migrate.is_some());
         assert!(first.as_mut().poll(&mut cx).is_ready());
     }

@@ -58,7 +58,8 @@ pub struct Connection {
     /// Bytes read and not credited to the connection, of all streams.
     unreported: AtomicU64,
     closed: OnceLock<ConnectionError>,
-    commands: Mutex<Commands>,
+    /// Mostly there are none.
+    commands: Mutex<Option<Box<Commands>>>,
     /// There are commands; to be read without the lock.
     commanded: AtomicBool,
     progress: Mutex<Progress>,
@@ -218,7 +219,7 @@ impl Connection {
     /// Changes the commands and wakes the task. What `change` takes out it returns: under the lock nothing is dropped that
     /// wakes or closes.
     pub fn command<T>(&self, change: impl FnOnce(&mut Commands) -> T) -> T {
-        let before = change(&mut lock(&self.commands));
+        let before = change(lock(&self.commands).get_or_insert_default());
         // A swap, as that of the task: loom does not see that a store cannot fall before one that did not read it.
         self.commanded.swap(true, Ordering::Release);
         self.inbox.signal.set();
@@ -251,12 +252,13 @@ impl Connection {
 
     /// For the task: the commands, if there are any.
     pub fn take_new_commands(&self) -> Option<Commands> {
-        self.commanded.swap(false, Ordering::AcqRel).then(|| self.take_commands())
+        self.commanded.swap(false, Ordering::AcqRel).then(|| self.take_commands())?
     }
 
     /// Takes the commands.
-    pub fn take_commands(&self) -> Commands {
-        std::mem::take(&mut lock(&self.commands))
+    pub fn take_commands(&self) -> Option<Commands> {
+        let commands = lock(&self.commands).take();
+        commands.map(|commands| *commands)
     }
 
     /// For the task: the handshake has come further.
@@ -457,9 +459,9 @@ mod tests {
         let first = ConnectionRef::new(shared.clone());
         let second = first.clone();
         drop(first);
-        assert!(shared.is_held() && !shared.take_commands().abandoned);
+        assert!(shared.is_held() && shared.take_commands().is_none());
         drop(second);
-        assert!(!shared.is_held() && shared.take_commands().abandoned);
+        assert!(!shared.is_held() && shared.take_commands().unwrap().abandoned);
     }
 
     #[test]

@@ -52,6 +52,13 @@ impl ReadyList {
         std::mem::swap(&mut state.news, news);
     }
 
+    /// For the task, which is idle: empty lists need no room.
+    pub fn release_spare(&self) {
+        let mut state = lock(&self.state);
+        state.opened.shrink_to_fit();
+        state.news.shrink_to_fit();
+    }
+
     /// Refuses pushes from now on, and returns all streams in it.
     pub fn close(&self) -> Vec<Arc<Stream>> {
         let mut state = lock(&self.state);

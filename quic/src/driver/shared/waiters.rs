@@ -60,9 +60,9 @@ impl Waiters {
         self.queue.pop_front().map(|(_, waker)| waker)
     }
 
-    /// Takes all out of the queue.
+    /// Takes all out of the queue, and the room they took.
     pub fn take(&mut self) -> Woken {
-        Woken(self.queue.drain(..).map(|(_, waker)| waker).collect())
+        Woken(std::mem::take(&mut self.queue).into_iter().map(|(_, waker)| waker).collect())
     }
 
     /// How many wait.

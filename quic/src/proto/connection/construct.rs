@@ -19,14 +19,14 @@ use crate::config::{
 };
 use crate::crypto::tls::{ClientResumption, ClientTls, ServerResumption, ServerTls, Session, TlsConfigError};
 use crate::crypto::{ResetKey, initial_keys};
-use crate::packet::{ConnectionId, FourTuple, PreferredAddress, Rng, Side, SpaceId};
+use crate::packet::{ConnectionId, FourTuple, PreferredAddress, Rng, Side};
 use crate::proto::cids::{LocalCids, RemoteCid, RemoteCids};
 use crate::proto::datagrams::Datagrams;
 use crate::proto::endpoint::Incoming;
 use crate::proto::path::{MtuDiscovery, Path, Paths, Role, SpinBit};
 use crate::proto::receive::Parked;
 use crate::proto::recovery::{Fates, PathCc, Recovery};
-use crate::proto::space::Space;
+use crate::proto::space::Spaces;
 use crate::proto::streams::{StreamLimits, Streams};
 use crate::proto::transmit::FrameCounts;
 use crate::wire::transport_parameters::{self as parameters, TransportParameters};
@@ -256,7 +256,7 @@ impl Connection {
                 initial: Some(initial_keys(new.version, &new.original_dcid, new.side).into()),
                 ..KeyRing::default()
             },
-            spaces: SpaceId::ALL.map(|id| Space::new(id, config.max_ack_delay)),
+            spaces: Spaces::new(config.max_ack_delay),
             recovery: Recovery::default(),
             fates: Fates::default(),
             paths: Paths::new(path),

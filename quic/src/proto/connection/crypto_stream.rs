@@ -12,6 +12,8 @@ const MAX_PIECES: usize = 256;
 /// CRYPTO data on its way to the peer.
 #[derive(Debug, Default)]
 pub struct CryptoSend {
+    /// Where the data begin: the peer has everything before.
+    start: u64,
     data: Vec<u8>,
     /// What must be sent, or sent again.
     to_send: RangeSet,
@@ -23,16 +25,15 @@ impl CryptoSend {
     /// Queues what TLS wrote.
     pub fn push(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            let start = self.data.len() as u64;
+            let start = self.end();
             self.data.extend_from_slice(bytes);
-            self.to_send.insert(start..self.data.len() as u64);
+            self.to_send.insert(start..self.end());
         }
     }
 
     /// How many bytes there are, sent or not.
-    #[cfg(test)]
     pub fn end(&self) -> u64 {
-        self.data.len() as u64
+        self.start + self.data.len() as u64
     }
 
     /// True if something waits to be sent.
@@ -43,7 +44,7 @@ impl CryptoSend {
     /// The first piece to send: its offset and its bytes.
     pub fn next(&self) -> Option<(u64, &[u8])> {
         let range = self.to_send.first()?;
-        let bytes = self.data.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)?;
+        let bytes = self.piece(&range)?;
         Some((range.start, bytes))
     }
 
@@ -54,14 +55,15 @@ impl CryptoSend {
         }
     }
 
-    /// All bytes so far, sent or not.
+    /// All bytes so far, sent or not, that the peer is not known to have.
     pub fn bytes(&self) -> &[u8] {
         &self.data
     }
 
     /// A piece, wherever it is.
     pub fn piece(&self, piece: &Range<u64>) -> Option<&[u8]> {
-        self.data.get(usize::try_from(piece.start).ok()?..usize::try_from(piece.end).ok()?)
+        let at = |offset: u64| usize::try_from(offset.checked_sub(self.start)?).ok();
+        self.data.get(at(piece.start)?..at(piece.end)?)
     }
 
     /// That piece is in a packet.
@@ -71,17 +73,26 @@ impl CryptoSend {
 
     /// Queues again all that the peer is not known to have.
     pub fn repeat(&mut self) {
-        self.on_lost(0..self.data.len() as u64);
+        self.on_lost(self.start..self.end());
     }
 
     /// The peer has this piece.
     pub fn on_acked(&mut self, piece: Range<u64>) {
         self.to_send.remove(piece.clone());
         self.acked.insert(piece);
+        let end = self.end();
+        if self.acked.first().is_some_and(|acked| acked.start <= self.start && acked.end >= end) {
+            // Nothing of it will be sent again, and a connection may live long.
+            *self = Self { start: end, ..Self::default() };
+        }
     }
 
     /// The packet with this piece was lost.
     pub fn on_lost(&mut self, piece: Range<u64>) {
+        let piece = piece.start.max(self.start)..piece.end;
+        if piece.is_empty() {
+            return;
+        }
         self.to_send.insert(piece.clone());
         self.acked.overlapping(piece).for_each(|acked| self.to_send.remove(acked));
     }
@@ -271,5 +282,9 @@ mod tests {
         assert!(!send.wants_to_send());
         send.on_lost(0..100);
         assert!(!send.wants_to_send());
+        assert_eq!((send.data.capacity(), send.end()), (0, 100), "what the peer has is not kept");
+        send.push(&[2; 10]);
+        send.on_lost(90..100);
+        assert_eq!(send.next().unwrap(), (100, &[2; 10][..]));
     }
 }

@@ -3,7 +3,7 @@
 use super::Connection;
 use crate::crypto::PacketKey;
 use crate::error::SendDatagramError;
-use crate::packet::{DatagramPolicy, SpaceId};
+use crate::packet::DatagramPolicy;
 use crate::proto::datagrams::{Datagrams, OutgoingDatagram};
 use crate::wire::frame::DatagramHeader;
 use crate::wire::packet_number;
@@ -52,7 +52,7 @@ impl Connection {
     /// True if the next thing to send is a datagram that goes into a packet of so many bytes, as far as can be told.
     pub(in crate::proto) fn next_datagram_fits(&self, packet: usize) -> bool {
         let Some(len) = self.datagrams.next_len().filter(|_| !self.sends_early()) else { return false };
-        let space = &self.spaces[SpaceId::Data.index()];
+        let space = &self.spaces.data;
         let pn_len = packet_number::encode_len(space.sent.next(), space.largest_acked);
         1 + self.paths.active.remote_cid.id.len() + pn_len + 1 + len + PacketKey::TAG_LEN <= packet
     }

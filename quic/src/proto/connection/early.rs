@@ -98,7 +98,7 @@ impl Connection {
     fn retract_early_data(&mut self, now: Instant) {
         self.keys.early_local = None;
         self.handshake.early.remembered = None;
-        let [_, _, data] = &mut self.spaces;
+        let data = &mut self.spaces.data;
         self.handshake.early.rejected_below = data.sent.next();
         self.recovery.retract_space(now, data, &mut self.paths.active.cc, &mut self.fates);
         for token in self.fates.lost.drain(..) {
@@ -122,7 +122,7 @@ impl Connection {
     /// The server will not remember the client either: what it sent early is sent again.
     pub(in crate::proto) fn repeat_early_data(&mut self, now: Instant) {
         if self.sends_early() {
-            let [_, _, data] = &mut self.spaces;
+            let data = &mut self.spaces.data;
             self.recovery.retract_space(now, data, &mut self.paths.active.cc, &mut self.fates);
             self.run_fates(SpaceId::Data);
         }

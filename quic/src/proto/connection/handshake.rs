@@ -13,11 +13,100 @@ use super::{Connection, CryptoRecv, CryptoSend};
 use crate::config::{AckFrequency, FirstFlight};
 use crate::crypto::tls::{HandshakeData, KeyChange, Session};
 use crate::crypto::{ClientHello, MAX_CLIENT_HELLO_LEN};
-use crate::packet::{ConnectionId, Level, Rng, Side, SpaceId, TransportError, TransportErrorCode as Code};
+use crate::packet::{
+    ConnectionId, Level, PreferredAddress, Rng, Side, SpaceId, TransportError, TransportErrorCode as Code,
+};
 use crate::proto::Event;
 use crate::proto::connection::key_ring::OneRtt;
 use crate::proto::streams::PeerLimits;
 use crate::wire::transport_parameters::TransportParameters;
+
+/// The CRYPTO data of all spaces. Those of the handshake go with their keys: a connection that lives on has no room for
+/// them.
+#[derive(Debug)]
+struct CryptoStreams {
+    handshake: [Option<Box<CryptoStream>>; 2],
+    data: CryptoStream,
+}
+
+/// The CRYPTO data of a space.
+#[derive(Debug, Default)]
+struct CryptoStream {
+    send: CryptoSend,
+    recv: CryptoRecv,
+}
+
+impl Default for CryptoStreams {
+    fn default() -> Self {
+        Self { handshake: [(); 2].map(|()| Some(Box::default())), data: CryptoStream::default() }
+    }
+}
+
+impl CryptoStreams {
+    fn get(&self, space: SpaceId) -> Option<&CryptoStream> {
+        match space {
+            SpaceId::Initial => self.handshake[0].as_deref(),
+            SpaceId::Handshake => self.handshake[1].as_deref(),
+            SpaceId::Data => Some(&self.data),
+        }
+    }
+
+    fn get_mut(&mut self, space: SpaceId) -> Option<&mut CryptoStream> {
+        match space {
+            SpaceId::Initial => self.handshake[0].as_deref_mut(),
+            SpaceId::Handshake => self.handshake[1].as_deref_mut(),
+            SpaceId::Data => Some(&mut self.data),
+        }
+    }
+
+    fn discard(&mut self, space: SpaceId) {
+        if let Some(stream) = self.handshake.get_mut(space.index()) {
+            *stream = None;
+        }
+    }
+}
+
+/// What the peer has said of itself that counts as long as the connection lives.
+#[derive(Debug)]
+struct Peer {
+    is_known: bool,
+    greases_quic_bit: bool,
+    disables_migration: bool,
+    ack_delay_exponent: u8,
+    max_udp_payload: u64,
+    datagram_frame_size: u64,
+    preferred_address: Option<Box<PreferredAddress>>,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            is_known: false,
+            greases_quic_bit: false,
+            disables_migration: false,
+            ack_delay_exponent: 3,
+            max_udp_payload: u64::MAX,
+            datagram_frame_size: 0,
+            preferred_address: None,
+        }
+    }
+}
+
+impl From<&TransportParameters> for Peer {
+    fn from(params: &TransportParameters) -> Self {
+        let preferred = params.preferred_address.as_ref();
+        Self {
+            is_known: true,
+            greases_quic_bit: params.grease_quic_bit,
+            disables_migration: params.disable_active_migration,
+            ack_delay_exponent: params.ack_delay_exponent,
+            max_udp_payload: params.max_udp_payload_size,
+            datagram_frame_size: params.max_datagram_frame_size,
+            preferred_address: preferred
+                .map(|preferred| Box::new(PreferredAddress { v4: preferred.ipv4, v6: preferred.ipv6 })),
+        }
+    }
+}
 
 /// The state of the handshake, and what was agreed in it.
 pub struct Handshake {
@@ -27,8 +116,7 @@ pub struct Handshake {
     /// On a client, until it sends Handshake packets: how its first flight looks, and what of it is to be sent.
     pub first_flight: Option<Box<FirstFlight>>,
     pub plan: Option<Box<Plan>>,
-    send: [CryptoSend; 3],
-    recv: [CryptoRecv; 3],
+    crypto: CryptoStreams,
     /// The level that TLS writes at.
     write_level: Level,
     /// How often flights may still be repeated before their timer (RFC 9002 §6.2.3: a limited number of times).
@@ -45,7 +133,10 @@ pub struct Handshake {
     pub early: Early,
     /// When the attempt is given up.
     pub deadline: Instant,
-    peer_params: Option<TransportParameters>,
+    /// Until the handshake is complete.
+    peer_params: Option<Box<TransportParameters>>,
+    /// What of them counts for longer.
+    peer: Peer,
     data_announced: bool,
     /// TLS is complete on this end.
     complete: bool,
@@ -77,8 +168,7 @@ impl Handshake {
             negotiation,
             first_flight: None,
             plan: None,
-            send: Default::default(),
-            recv: Default::default(),
+            crypto: CryptoStreams::default(),
             write_level: Level::Initial,
             hurries: 8,
             original_dcid,
@@ -88,6 +178,7 @@ impl Handshake {
             early: Early::default(),
             deadline,
             peer_params: None,
+            peer: Peer::default(),
             data_announced: false,
             complete: false,
             confirmed: false,
@@ -121,16 +212,17 @@ impl Handshake {
         self.original_dcid = original_dcid;
         // A token is good for the version that it was given in (RFC 9369 §5).
         self.token = Bytes::new();
-        (self.send, self.recv) = Default::default();
+        self.crypto = CryptoStreams::default();
         self.write_level = Level::Initial;
     }
 
     /// The ClientHello is to be sent from its beginning.
     pub fn plan_first_flight(&mut self, rng: &mut Rng) {
-        let [initial, ..] = &mut self.send;
-        initial.repeat();
         let shape = self.first_flight.as_deref().cloned();
-        self.plan = shape.map(|shape| Box::new(Plan::new(shape, initial.bytes(), rng)));
+        let Some(initial) = self.crypto(SpaceId::Initial) else { return };
+        initial.repeat();
+        let hello = initial.bytes();
+        self.plan = shape.map(|shape| Box::new(Plan::new(shape, hello, rng)));
     }
 
     /// How long the datagrams of a first flight are that is not sent yet, bytes.
@@ -140,9 +232,9 @@ impl Handshake {
 
     /// The versions that the client can be taken to, none if it does not say; `None` while its ClientHello is incomplete.
     pub fn versions_of_client(&self) -> Option<Vec<u32>> {
-        let [initial, ..] = &self.recv;
+        let initial = self.crypto.get(SpaceId::Initial)?.recv.peek();
         // What is wrong with it TLS will find.
-        let hello = match ClientHello::parse(initial.peek()) {
+        let hello = match ClientHello::parse(initial) {
             Ok(hello) => hello?,
             Err(_) => return Some(Vec::new()),
         };
@@ -164,38 +256,35 @@ impl Handshake {
 
     /// The peer takes packets whose QUIC bit is 0, and we know it from this connection.
     pub fn peer_greases_quic_bit(&self) -> bool {
-        self.peer_params.as_ref().is_some_and(|params| params.grease_quic_bit)
+        self.peer.greases_quic_bit
     }
 
     /// The factor of the delays in the peer's ACK frames of a space.
     pub fn peer_ack_delay_exponent(&self, space: SpaceId) -> u8 {
-        match (space, &self.peer_params) {
-            (SpaceId::Data, Some(params)) => params.ack_delay_exponent,
-            _ => 3,
-        }
+        if space == SpaceId::Data { self.peer.ack_delay_exponent } else { 3 }
     }
 
     /// The largest datagram that the peer takes, bytes.
     pub fn peer_max_udp_payload(&self) -> u64 {
-        self.peer_params.as_ref().map_or(u64::MAX, |params| params.max_udp_payload_size)
+        self.peer.max_udp_payload
     }
 
     /// The largest DATAGRAM frame that the peer takes, bytes; 0 if none.
     pub fn peer_datagram_frame_size(&self) -> u64 {
-        self.peer_params.as_ref().map_or(0, |params| params.max_datagram_frame_size)
+        self.peer.datagram_frame_size
     }
 
     /// True if the peer wants no packets from other addresses than that of the handshake (RFC 9000 §18.2).
     pub fn peer_disables_migration(&self) -> bool {
-        self.peer_params.as_ref().is_some_and(|params| params.disable_active_migration)
+        self.peer.disables_migration
     }
 
     /// Where the server would rather be reached, in the family of this address of its.
     pub fn preferred_address(&self, like: SocketAddr) -> Option<SocketAddr> {
-        let preferred = self.peer_params.as_ref()?.preferred_address.as_ref()?;
+        let preferred = self.peer.preferred_address.as_ref()?;
         match like {
-            SocketAddr::V4(_) => preferred.ipv4.map(SocketAddr::V4),
-            SocketAddr::V6(_) => preferred.ipv6.map(SocketAddr::V6),
+            SocketAddr::V4(_) => preferred.v4.map(SocketAddr::V4),
+            SocketAddr::V6(_) => preferred.v6.map(SocketAddr::V6),
         }
     }
 
@@ -206,31 +295,27 @@ impl Handshake {
         may
     }
 
-    /// The outgoing CRYPTO data of a space.
-    pub fn crypto(&mut self, space: SpaceId) -> &mut CryptoSend {
-        match space {
-            SpaceId::Initial => &mut self.send[0],
-            SpaceId::Handshake => &mut self.send[1],
-            SpaceId::Data => &mut self.send[2],
-        }
+    /// The outgoing CRYPTO data of a space that was not discarded.
+    pub fn crypto(&mut self, space: SpaceId) -> Option<&mut CryptoSend> {
+        Some(&mut self.crypto.get_mut(space)?.send)
     }
 
     /// True if a space has CRYPTO data to send.
     pub fn wants_to_send(&self, space: SpaceId) -> bool {
-        self.send.get(space.index()).is_some_and(CryptoSend::wants_to_send)
+        self.crypto.get(space).is_some_and(|crypto| crypto.send.wants_to_send())
     }
 
     /// Bytes of the peer's TLS messages, read or not.
     pub fn held(&self) -> usize {
-        self.recv.iter().map(CryptoRecv::held).sum()
+        SpaceId::ALL
+            .into_iter()
+            .filter_map(|space| self.crypto.get(space))
+            .map(|crypto| crypto.recv.held())
+            .sum()
     }
 
-    fn recv(&mut self, space: SpaceId) -> &mut CryptoRecv {
-        match space {
-            SpaceId::Initial => &mut self.recv[0],
-            SpaceId::Handshake => &mut self.recv[1],
-            SpaceId::Data => &mut self.recv[2],
-        }
+    fn recv(&mut self, space: SpaceId) -> Option<&mut CryptoRecv> {
+        Some(&mut self.crypto.get_mut(space)?.recv)
     }
 }
 
@@ -248,10 +333,11 @@ impl Connection {
             // It is kept until it is complete (RFC 9000 §7.5 wants room for the handshake).
             limit = limit.max(MAX_CLIENT_HELLO_LEN);
         }
-        let recv = self.handshake.recv(level.space());
+        let read_level = self.handshake.session.read_level();
+        let Some(recv) = self.handshake.recv(level.space()) else { return Ok(()) };
         self.floods.idle += u32::from(recv.knows(offset, data));
         recv.insert(offset, data, limit)?;
-        if level < self.handshake.session.read_level() && self.handshake.recv(level.space()).has_unread() {
+        if level < read_level && recv.has_unread() {
             let reason = "new TLS data at a level that is over";
             return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
         }
@@ -267,7 +353,9 @@ impl Connection {
         }
         loop {
             let level = self.handshake.session.read_level();
-            let Some(bytes) = self.handshake.recv(level.space()).read() else { return Ok(()) };
+            let Some(bytes) = self.handshake.recv(level.space()).and_then(CryptoRecv::read) else {
+                return Ok(());
+            };
             self.handshake.session.read(level, &bytes)?;
             self.pump_tls(now)?;
         }
@@ -280,7 +368,9 @@ impl Connection {
             out.clear();
             let change = self.handshake.session.write(&mut out);
             let level = self.handshake.write_level;
-            self.handshake.crypto(level.space()).push(&out);
+            if let Some(crypto) = self.handshake.crypto(level.space()) {
+                crypto.push(&out);
+            }
             match change {
                 Some(KeyChange::Handshake(keys)) => {
                     self.keys.handshake = Some(keys.into());
@@ -288,7 +378,7 @@ impl Connection {
                     self.parked.keys_changed();
                 }
                 Some(KeyChange::OneRtt(keys, secrets)) => {
-                    let next_pn = self.spaces[SpaceId::Data.index()].sent.next();
+                    let next_pn = self.spaces.data.sent.next();
                     self.keys.one_rtt = Some(OneRtt::new(keys, secrets, next_pn));
                     // RFC 9001 §4.9.3.
                     self.keys.early_local = None;
@@ -304,7 +394,7 @@ impl Connection {
 
     fn learn_from_tls(&mut self, now: Instant) -> Result<(), TransportError> {
         self.learn_of_early_data(now);
-        if self.handshake.peer_params.is_none()
+        if !self.handshake.peer.is_known
             && let Some(bytes) = self.handshake.session.peer_transport_parameters()
         {
             let mut params = TransportParameters::decode(self.side.peer(), bytes)?;
@@ -347,18 +437,19 @@ impl Connection {
         }
         self.paths.active.limit_mtu(params.max_udp_payload_size);
         self.recovery.ack_requests.set_max_ack_delay(params.max_ack_delay);
-        self.handshake.peer_params = Some(params);
+        self.handshake.peer = Peer::from(&params);
+        self.handshake.peer_params = Some(Box::new(params));
         Ok(())
     }
 
     fn on_handshake_complete(&mut self, now: Instant) -> Result<(), TransportError> {
-        let Some(params) = &self.handshake.peer_params else {
+        let Some(params) = self.handshake.peer_params.take() else {
             let reason = "the peer sent no transport parameters";
             return Err(TransportError::new(Code::crypto(109), reason));
         };
         let limit = params.active_connection_id_limit;
         self.recovery.ack_requests.enable(params.min_ack_delay);
-        self.streams.set_peer_limits(PeerLimits::from(params));
+        self.streams.set_peer_limits(PeerLimits::from(&*params));
         self.handshake.complete = true;
         if let AckFrequency::Fixed { .. } = self.config.ack_frequency {
             self.review_ack_frequency(now);
@@ -397,8 +488,9 @@ impl Connection {
             (self.handshake.first_flight, self.handshake.plan) = (None, None);
         }
         self.pending.set_probes(space, 0);
-        *self.handshake.crypto(space) = CryptoSend::default();
-        *self.handshake.recv(space) = CryptoRecv::default();
-        self.recovery.discard_space(now, &mut self.spaces[space.index()], &mut self.paths.active.cc);
+        self.handshake.crypto.discard(space);
+        if let Some(space) = self.spaces.discard(space) {
+            self.recovery.discard_space(now, &space, &mut self.paths.active.cc);
+        }
     }
 }

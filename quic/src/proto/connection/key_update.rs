@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Connection;
 use crate::error::KeyUpdateError;
-use crate::packet::{Level, SpaceId, TransportError, TransportErrorCode as Code, TxBatch};
+use crate::packet::{Level, TransportError, TransportErrorCode as Code, TxBatch};
 
 /// Packets that may be sealed between two looks at the limit: a batch, and the close after it.
 const RESERVE: u64 = 2 * TxBatch::MAX_SEGMENTS as u64;
@@ -21,7 +21,7 @@ impl Connection {
         if !self.lifecycle.is_open() {
             return Err(KeyUpdateError::Closed);
         }
-        let next_pn = self.spaces[SpaceId::Data.index()].sent.next();
+        let next_pn = self.spaces.data.sent.next();
         let keys = self.keys.one_rtt.as_mut().filter(|_| self.handshake.is_confirmed());
         let keys = keys.ok_or(KeyUpdateError::NotConfirmed)?;
         let from = keys.settled().ok_or(KeyUpdateError::NotAcknowledged)?;
@@ -50,7 +50,7 @@ impl Connection {
         let urgent = sealed >= limit - limit / 4;
         let may = keys.settled().is_some_and(|from| urgent || now >= from);
         if may && self.handshake.is_confirmed() {
-            keys.update(self.spaces[SpaceId::Data.index()].sent.next());
+            keys.update(self.spaces.data.sent.next());
         } else if sealed >= limit.saturating_sub(RESERVE) {
             return Err(used_up());
         }
@@ -62,7 +62,8 @@ impl Connection {
         for level in [Level::Initial, Level::Handshake, Level::ZeroRtt] {
             let Some(keys) = self.keys.local(level) else { continue };
             let limit = (self.keys.limits)(keys.packet.cipher_suite()).confidentiality;
-            if self.spaces[level.space().index()].sent.next() >= limit.saturating_sub(RESERVE) {
+            let Some(space) = self.spaces.get(level.space()) else { continue };
+            if space.sent.next() >= limit.saturating_sub(RESERVE) {
                 return Err(used_up());
             }
         }
@@ -75,7 +76,7 @@ impl Connection {
             return;
         }
         let wait = 3 * self.pto();
-        let largest = self.spaces[SpaceId::Data.index()].largest_acked;
+        let largest = self.spaces.data.largest_acked;
         if let (Some(keys), Some(largest)) = (&mut self.keys.one_rtt, largest) {
             keys.on_acked(now, largest, wait);
         }

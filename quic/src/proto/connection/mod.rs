@@ -43,13 +43,13 @@ use super::datagrams::Datagrams;
 use super::path::Paths;
 use super::receive::Parked;
 use super::recovery::{Fates, Recovery};
-use super::space::Space;
+use super::space::Spaces;
 use super::streams::Streams;
 use super::transmit::FrameCounts;
 use super::{Event, Output, RouteChange};
 use crate::config::TransportConfig;
 use crate::error::ConnectionError;
-use crate::packet::{Rng, Side, SpaceId, TxBatch};
+use crate::packet::{Rng, Side, TxBatch};
 
 /// A QUIC connection without input or output; see [the contract](super).
 #[derive(Debug)]
@@ -60,8 +60,7 @@ pub struct Connection {
     pub(in crate::proto) lifecycle: Lifecycle,
     pub(in crate::proto) handshake: Handshake,
     pub(in crate::proto) keys: KeyRing,
-    /// Initial, Handshake, application data.
-    pub(in crate::proto) spaces: [Space; 3],
+    pub(in crate::proto) spaces: Spaces,
     pub(in crate::proto) recovery: Recovery,
     /// Kept so that no ACK allocates.
     pub(in crate::proto) fates: Fates,
@@ -112,6 +111,17 @@ impl Connection {
         Output::Timeout(self.timeout(now, can_send))
     }
 
+    /// Lets go of memory that queues once needed and that is empty now. Worth its while on a connection that has become
+    /// idle, and never wrong.
+    pub fn release_spare(&mut self) {
+        self.spaces.data.sent.release_spare();
+        self.streams.release_spare();
+        self.datagrams.release_spare();
+        self.fates.release_spare();
+        self.outbox.routes.shrink_to_fit();
+        self.outbox.events.shrink_to_fit();
+    }
+
     fn poll_news(&mut self) -> Option<Output> {
         if let Some(route) = self.outbox.routes.pop_front() {
             return Some(Output::Route(route));
@@ -134,13 +144,5 @@ impl Connection {
     /// The streams: what the application does with them.
     pub fn streams(&mut self) -> &mut Streams {
         &mut self.streams
-    }
-
-    pub(in crate::proto) fn space(&mut self, id: SpaceId) -> &mut Space {
-        match id {
-            SpaceId::Initial => &mut self.spaces[0],
-            SpaceId::Handshake => &mut self.spaces[1],
-            SpaceId::Data => &mut self.spaces[2],
-        }
     }
 }

@@ -199,8 +199,9 @@ impl Connection {
             }
         };
         // As after a Retry: what was sent is gone, and says nothing about congestion.
-        let [initial, ..] = &mut self.spaces;
-        self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);
+        if let Some(initial) = self.spaces.get_mut(SpaceId::Initial) {
+            self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);
+        }
         self.run_fates(SpaceId::Initial);
         self.abandon_early_data(now);
         let dcid = random_dcid(&mut self.rng);

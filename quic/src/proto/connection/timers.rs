@@ -41,13 +41,13 @@ impl Connection {
 
     /// When application data must be acknowledged, if it may.
     fn ack_deadline(&self) -> Option<Instant> {
-        let space = &self.spaces[SpaceId::Data.index()];
+        let space = &self.spaces.data;
         space.received.ack_deadline().filter(|_| !space.sent.is_full() && !self.is_amplification_limited())
     }
 
     /// When a sender that flow control stopped reminds the peer of it, lest that take it for idle (RFC 9000 §4.1).
     fn reminder_at(&self) -> Option<Instant> {
-        let space = &self.spaces[SpaceId::Data.index()];
+        let space = &self.spaces.data;
         let stuck = self.streams.is_flow_blocked()
             && !self.streams.wants_to_send()
             && !space.sent.has_ack_eliciting_in_flight();
@@ -56,8 +56,7 @@ impl Connection {
 
     /// When a PING breaks the silence. Where one is under way already, the probe timeout sees to what follows it.
     fn keep_alive_at(&self) -> Option<Instant> {
-        let under_way =
-            self.pending.ping || self.spaces[SpaceId::Data.index()].sent.has_ack_eliciting_in_flight();
+        let under_way = self.pending.ping || self.spaces.data.sent.has_ack_eliciting_in_flight();
         if self.handshake.is_complete() && !under_way { self.idle.keep_alive_at() } else { None }
     }
 
@@ -145,12 +144,12 @@ impl Connection {
             SpaceId::Handshake => SpaceId::Initial,
             SpaceId::Data => return,
         };
-        if self.sends_early() && self.spaces[SpaceId::Data.index()].sent.has_ack_eliciting_in_flight() {
+        if self.sends_early() && self.spaces.data.sent.has_ack_eliciting_in_flight() {
             // It has no timer of its own before the handshake.
             self.pending.set_probes(SpaceId::Data, datagrams);
             self.resend_oldest(SpaceId::Data, datagrams);
         }
-        if self.spaces[company.index()].sent.has_ack_eliciting_in_flight() {
+        if self.spaces.get(company).is_some_and(|space| space.sent.has_ack_eliciting_in_flight()) {
             self.pending.set_probes(company, datagrams);
             self.resend_oldest(company, datagrams);
         }
@@ -159,7 +158,7 @@ impl Connection {
     /// A client that still asks for something in Initials lacks our flights. If they had a round trip's time to arrive,
     /// they go out again before their own timer, which backs off, has it (RFC 9002 §6.2.3).
     pub(in crate::proto) fn resend_flights(&mut self, now: Instant) {
-        let space = &self.spaces[SpaceId::Initial.index()];
+        let Some(space) = self.spaces.get(SpaceId::Initial) else { return };
         let overdue = space.sent.has_ack_eliciting_in_flight()
             && space.last_ack_eliciting.is_some_and(|at| now >= at + self.paths.active.cc.rtt.smoothed());
         if self.side.is_server() && overdue && self.handshake.may_hurry() {
@@ -169,8 +168,9 @@ impl Connection {
     }
 
     fn resend_oldest(&mut self, space: SpaceId, packets: u8) {
+        let Some(state) = self.spaces.get(space) else { return };
         for index in 0..usize::from(packets) {
-            self.spaces[space.index()].sent.probe_tokens(index, &mut self.fates.lost);
+            state.sent.probe_tokens(index, &mut self.fates.lost);
         }
         // These are not sent again, and not lost either.
         self.fates.lost.retain(|token| !matches!(token, Token::Datagram(_)));

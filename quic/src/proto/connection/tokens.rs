@@ -17,9 +17,15 @@ impl Connection {
     /// The peer has what this token stands for.
     fn on_token_acked(&mut self, space: SpaceId, token: &Token) {
         match *token {
-            Token::Ack { largest } => self.space(space).received.on_ack_acked(largest),
+            Token::Ack { largest } => {
+                if let Some(space) = self.spaces.get_mut(space) {
+                    space.received.on_ack_acked(largest);
+                }
+            }
             Token::Crypto { offset, len } => {
-                self.handshake.crypto(space).on_acked(offset..offset + u64::from(len));
+                if let Some(crypto) = self.handshake.crypto(space) {
+                    crypto.on_acked(offset..offset + u64::from(len));
+                }
             }
             Token::RetireConnectionId(sequence) => self.remote_cids.on_retire_acked(sequence),
             Token::Datagram(track) => self.datagrams.on_fate(track, DatagramFate::Acknowledged),
@@ -34,7 +40,9 @@ impl Connection {
         match *token {
             Token::Ack { .. } | Token::Ping => {}
             Token::Crypto { offset, len } => {
-                self.handshake.crypto(space).on_lost(offset..offset + u64::from(len));
+                if let Some(crypto) = self.handshake.crypto(space) {
+                    crypto.on_lost(offset..offset + u64::from(len));
+                }
             }
             Token::HandshakeDone => self.pending.handshake_done = true,
             Token::ForNextConnection => self.pending.new_tokens.on_lost(),

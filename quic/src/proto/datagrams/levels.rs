@@ -45,6 +45,11 @@ impl<T: Leveled> Levels<T> {
         self.weight == 0
     }
 
+    /// Lets go of room that nothing takes up.
+    pub(crate) fn release_spare(&mut self) {
+        self.normal.queue.shrink_to_fit();
+    }
+
     /// Of all that waits, bytes.
     pub(crate) fn weight(&self) -> usize {
         self.weight

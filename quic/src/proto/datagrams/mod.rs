@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+#[cfg(feature = "tokio")]
 pub(crate) use self::levels::{Leveled, Levels};
 pub use self::send::OutgoingDatagram;
 
@@ -74,6 +75,13 @@ pub struct DatagramCounts {
 }
 
 impl Datagrams {
+    /// Lets go of room that nothing takes up.
+    pub(crate) fn release_spare(&mut self) {
+        self.send.queue.release_spare();
+        self.send.fates.shrink_to_fit();
+        self.recv.queue.shrink_to_fit();
+    }
+
     /// Empty queues.
     #[must_use]
     pub(crate) fn new(config: &TransportConfig) -> Self {

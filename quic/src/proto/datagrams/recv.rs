@@ -10,7 +10,7 @@ use crate::proto::streams::Pins;
 /// Datagrams in the order in which they came; bounded by weight.
 #[derive(Debug)]
 pub(super) struct RecvQueue {
-    queue: VecDeque<Bytes>,
+    pub(super) queue: VecDeque<Bytes>,
     weight: usize,
     capacity: usize,
     policy: DatagramPolicy,

@@ -37,12 +37,12 @@ impl Leveled for OutgoingDatagram {
 /// What waits, bounded by weight.
 #[derive(Debug)]
 pub(super) struct SendQueue {
-    queue: Levels<OutgoingDatagram>,
+    pub(super) queue: Levels<OutgoingDatagram>,
     capacity: usize,
     /// No deadline in the queue is earlier.
     deadline: Option<Instant>,
     /// Told next; as many as there are datagrams with a number in the queue and in packets, at most.
-    fates: VecDeque<(u64, DatagramFate)>,
+    pub(super) fates: VecDeque<(u64, DatagramFate)>,
     pub(super) counts: DatagramCounts,
 }
 

@@ -21,14 +21,15 @@ impl Connection {
             return Ok(());
         }
         let space = info.level.space();
-        if self.space(space).received.is_duplicate(info.pn) {
+        let Some(received) = self.spaces.get(space).map(|space| &space.received) else { return Ok(()) };
+        if received.is_duplicate(info.pn) {
             self.stats.packets_dropped += 1;
             return Ok(());
         }
         if payload.is_empty() {
             return Err(TransportError::new(Code::PROTOCOL_VIOLATION, "a packet without frames"));
         }
-        let newest = self.space(space).received.largest().is_none_or(|largest| info.pn > largest);
+        let newest = received.largest().is_none_or(|largest| info.pn > largest);
         if let Some(tuple) = info.elsewhere {
             if self.came_to_old_address(tuple, newest) {
                 self.stats.packets_dropped += 1;
@@ -64,7 +65,9 @@ impl Connection {
         }
         self.check_idle_frames(now, frames_here)?;
         self.idle.on_received(now);
-        self.space(space).received.on_packet(info.received, info.pn, info.ecn, ack_eliciting);
+        if let Some(space) = self.spaces.get_mut(space) {
+            space.received.on_packet(info.received, info.pn, info.ecn, ack_eliciting);
+        }
         if newest && !probing && !self.paths.is_quiet() {
             self.on_non_probing(now, info.elsewhere);
         }

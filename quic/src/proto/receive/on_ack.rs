@@ -55,14 +55,14 @@ impl Connection {
     pub(super) fn on_immediate_ack(&mut self) -> Result<(), TransportError> {
         self.min_ack_delay()?;
         self.floods.idle += 1;
-        self.space(SpaceId::Data).received.ack_at_once();
+        self.spaces.data.received.ack_at_once();
         Ok(())
     }
 
     pub(super) fn on_ack_frequency(&mut self, frame: &AckFrequency) -> Result<(), TransportError> {
         let shortest = self.min_ack_delay()?;
         self.floods.idle += 1;
-        if !self.space(SpaceId::Data).received.is_news(frame.sequence) {
+        if !self.spaces.data.received.is_news(frame.sequence) {
             return Ok(());
         }
         let max_ack_delay = Duration::from_micros(frame.max_ack_delay);
@@ -74,7 +74,7 @@ impl Connection {
             max_ack_delay,
             reordering_threshold: frame.reordering_threshold,
         };
-        self.space(SpaceId::Data).received.set_policy(frame.sequence, policy);
+        self.spaces.data.received.set_policy(frame.sequence, policy);
         Ok(())
     }
 

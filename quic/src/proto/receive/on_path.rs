@@ -1,14 +1,14 @@
 //! PATH_CHALLENGE. What comes of PATH_RESPONSE is in [`path`](crate::proto::path).
 
 use super::PacketInfo;
-use crate::packet::{FourTuple, PacketNumber, SpaceId};
+use crate::packet::{FourTuple, PacketNumber};
 use crate::proto::connection::Connection;
 use crate::proto::path::{ChallengeData, Slot};
 
 impl Connection {
     /// The spin bit of a packet; the newest one on the path in use counts (RFC 9000 §17.4).
     pub(super) fn on_spin(&mut self, elsewhere: Option<&FourTuple>, pn: PacketNumber, spin: bool) {
-        let largest = self.spaces.get(SpaceId::Data.index()).and_then(|space| space.received.largest());
+        let largest = self.spaces.data.received.largest();
         if elsewhere.is_none() && largest.is_none_or(|largest| pn > largest) {
             self.paths.active.spin.on_received(self.side, spin);
         }

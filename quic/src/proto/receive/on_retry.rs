@@ -18,7 +18,7 @@ impl Connection {
         self.side == Side::Client
             && self.handshake.peer_scid.is_none()
             && self.handshake.retry_scid.is_none()
-            && self.spaces.iter().all(|space| space.received.largest().is_none())
+            && self.spaces.iter().all(|(_, space)| space.received.largest().is_none())
     }
 
     /// The server wants to see that we receive at our address (RFC 9000 §17.2.5).
@@ -51,8 +51,9 @@ impl Connection {
         self.set_handshake_cid(scid);
         self.keys.initial = Some(initial_keys(version, &scid, self.side).into());
         // What was sent is gone and says nothing about congestion; packet numbers go on (RFC 9000 §17.2.5.3).
-        let [initial, ..] = &mut self.spaces;
-        self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);
+        if let Some(initial) = self.spaces.get_mut(SpaceId::Initial) {
+            self.recovery.retract_space(now, initial, &mut self.paths.active.cc, &mut self.fates);
+        }
         self.run_fates(SpaceId::Initial);
         self.handshake.plan_first_flight(&mut self.rng);
         self.repeat_early_data(now);

@@ -81,7 +81,7 @@ impl Connection {
         let expected = self.expected_pn(SpaceId::Data);
         let cid_len = self.local_cids.cid_len();
         let pn_offset = 1 + cid_len;
-        let (next_pn, late) = (self.space(SpaceId::Data).sent.next(), now + 3 * self.pto());
+        let (next_pn, late) = (self.spaces.data.sent.next(), now + 3 * self.pto());
         let (Some(keys), Some(dcid)) = (&mut self.keys.one_rtt, short_dcid(packet, cid_len)) else {
             self.stats.packets_dropped += 1;
             return Ok(None);
@@ -113,10 +113,7 @@ impl Connection {
     }
 
     pub(super) fn expected_pn(&self, space: SpaceId) -> PacketNumber {
-        self.spaces
-            .get(space.index())
-            .and_then(|space| space.received.largest())
-            .map_or(0, |largest| largest + 1)
+        self.spaces.get(space).and_then(|space| space.received.largest()).map_or(0, |largest| largest + 1)
     }
 }
 

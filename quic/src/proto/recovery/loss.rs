@@ -9,10 +9,7 @@ use crate::packet::{
     Acked, CongestionEvent, EcnCounts, LostPacket, PacketNumber, SpaceId, TransportError, TransportErrorCode,
 };
 use crate::proto::path::SizeReport;
-use crate::proto::space::{LossBounds, SentPacket, Space, Token};
-
-/// The three packet number spaces, in the order of [`SpaceId::ALL`].
-pub(super) type Spaces = [Space; 3];
+use crate::proto::space::{LossBounds, SentPacket, Space, Spaces, Token};
 
 /// Lost packets over this many probe timeouts mean persistent congestion (RFC 9002 §7.6.1).
 const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
@@ -37,6 +34,17 @@ pub struct Fates {
     pub elsewhere: Vec<(PathId, u64)>,
     /// Packets of the path in use that were acknowledged after they had been declared lost; empty between calls.
     late: Vec<Late>,
+}
+
+impl Fates {
+    /// Lets go of room; to be called where nothing is left in it.
+    pub fn release_spare(&mut self) {
+        let Self { acked, lost, elsewhere, late, .. } = self;
+        acked.shrink_to_fit();
+        lost.shrink_to_fit();
+        elsewhere.shrink_to_fit();
+        late.shrink_to_fit();
+    }
 }
 
 /// The fields of an ACK frame beside its ranges.
@@ -121,7 +129,7 @@ impl Recovery {
         context: PtoContext,
         fates: &mut Fates,
     ) -> Result<(), TransportError> {
-        let space = &mut spaces[id.index()];
+        let Some(space) = spaces.get_mut(id) else { return Ok(()) };
         space.sent.check(ranges.clone()).map_err(|_| {
             TransportError::new(
                 TransportErrorCode::PROTOCOL_VIOLATION,
@@ -180,7 +188,9 @@ impl Recovery {
         }
         self.timer_base = Some(now);
         let forget_before = now.checked_sub(path.rtt.pto() + context.max_ack_delay);
-        spaces[id.index()].sent.forget(forget_before);
+        if let Some(space) = spaces.get_mut(id) {
+            space.sent.forget(forget_before);
+        }
         Ok(())
     }
 
@@ -194,9 +204,9 @@ impl Recovery {
         context: PtoContext,
         fates: &mut Fates,
     ) -> u64 {
-        let others = SpaceId::ALL.into_iter().filter(|other| *other != id);
-        let acked_elsewhere = others.filter_map(|other| spaces[other.index()].largest_acked_sent).max();
-        let space = &mut spaces[id.index()];
+        let others = spaces.iter().filter(|(other, _)| *other != id);
+        let acked_elsewhere = others.filter_map(|(_, space)| space.largest_acked_sent).max();
+        let Some(space) = spaces.get_mut(id) else { return 0 };
         let Some(largest_acked) = space.largest_acked else { return 0 };
         let loss_delay = path.loss_delay();
         let mut lost = Lost::default();
@@ -260,10 +270,9 @@ impl Recovery {
     }
 
     /// OnPacketNumberSpaceDiscarded: the keys of a space are gone (RFC 9002 §6.4). Its tokens are forgotten.
-    pub fn discard_space(&mut self, now: Instant, space: &mut Space, path: &mut PathCc) {
+    pub fn discard_space(&mut self, now: Instant, space: &Space, path: &mut PathCc) {
         path.on_left_flight(space.sent.bytes_in_flight());
-        space.sent.clear();
-        self.reset_space(now, space);
+        self.reset_timer(now);
     }
 
     /// Takes back all that is outstanding in a space and appends what it carried to `fates.lost`, without calling it
@@ -271,13 +280,13 @@ impl Recovery {
     pub fn retract_space(&mut self, now: Instant, space: &mut Space, path: &mut PathCc, fates: &mut Fates) {
         path.on_left_flight(space.sent.bytes_in_flight());
         space.sent.retract(&mut fates.lost);
-        self.reset_space(now, space);
-    }
-
-    fn reset_space(&mut self, now: Instant, space: &mut Space) {
         space.last_ack_eliciting = None;
         space.loss_time = None;
         space.largest_acked_sent = None;
+        self.reset_timer(now);
+    }
+
+    fn reset_timer(&mut self, now: Instant) {
         self.pto_count = 0;
         self.timer_base = Some(now);
     }

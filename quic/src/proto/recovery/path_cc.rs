@@ -42,7 +42,7 @@ pub struct PathCc {
     /// What packets say that were sent under this state.
     pub id: PathId,
     /// The largest packet number that was acknowledged of those, by space.
-    pub(super) largest_acked: [Option<PacketNumber>; 3],
+    pub(in crate::proto) largest_acked: [Option<PacketNumber>; 3],
     /// The round-trip time.
     pub rtt: RttEstimator,
     /// Whether packets are marked, and whether the marks arrive.

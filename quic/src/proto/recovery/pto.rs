@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::loss::Spaces;
 use super::{Fates, PathCc, Recovery};
 use crate::packet::SpaceId;
+use crate::proto::space::Spaces;
 
 /// The backoff stops growing here; the idle timeout ends the connection long before.
 const MAX_BACKOFF_EXPONENT: u32 = 16;
@@ -85,8 +85,7 @@ impl Recovery {
         }
         let backoff = 1 << self.pto_count.min(MAX_BACKOFF_EXPONENT);
         let duration = path.rtt.pto() * backoff;
-        let armed = SpaceId::ALL.into_iter().filter_map(|id| {
-            let space = &spaces[id.index()];
+        let armed = spaces.iter().filter_map(|(id, space)| {
             // Lost CRYPTO data may have to wait behind application data that fill the window, and that the peer cannot
             // even read without them: then nothing is in flight here, and only a probe gets past the window.
             let last = match space.sent.has_ack_eliciting_in_flight() {
@@ -134,7 +133,7 @@ impl Recovery {
         self.pto_count += 1;
         self.timer_base = Some(now);
         self.stats.probe_timeouts += 1;
-        let in_flight = spaces[space.index()].sent.has_ack_eliciting_in_flight();
+        let in_flight = spaces.get(space).is_some_and(|space| space.sent.has_ack_eliciting_in_flight());
         let two = in_flight || context.crypto_waits(space);
         TimeoutOutcome::Probe { space, datagrams: if two { 2 } else { 1 } }
     }
@@ -148,8 +147,5 @@ impl Recovery {
 
 /// GetLossTimeAndSpace.
 fn earliest_loss_time(spaces: &Spaces) -> Option<(Instant, SpaceId)> {
-    SpaceId::ALL
-        .into_iter()
-        .filter_map(|id| spaces[id.index()].loss_time.map(|at| (at, id)))
-        .min_by_key(|(at, _)| *at)
+    spaces.iter().filter_map(|(id, space)| Some((space.loss_time?, id))).min_by_key(|(at, _)| *at)
 }

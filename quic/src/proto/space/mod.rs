@@ -2,6 +2,7 @@
 
 mod received;
 mod sent;
+mod spaces;
 mod token;
 
 #[cfg(test)]
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 pub use received::{AckPolicy, Received};
 pub use sent::{LossBounds, SentPacket, SentPackets};
+pub use spaces::Spaces;
 pub use token::{Token, Tokens};
 
 use super::recovery::EcnReports;

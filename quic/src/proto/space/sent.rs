@@ -158,6 +158,13 @@ impl SentPackets {
         }));
     }
 
+    /// Lets go of room that what is outstanding does not need.
+    pub fn release_spare(&mut self) {
+        self.slots.shrink_to_fit();
+        self.log.shrink_to_fit();
+        self.lost.shrink_to_fit();
+    }
+
     /// Bytes that are in flight.
     #[must_use]
     pub fn bytes_in_flight(&self) -> u64 {

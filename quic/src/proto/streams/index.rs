@@ -42,6 +42,15 @@ impl Index {
         }
     }
 
+    /// Lets go of room; to be called where no stream is left.
+    pub(super) fn release_spare(&mut self) {
+        for window in &mut self.windows {
+            window.first += window.slots.len() as u64;
+            window.slots = VecDeque::new();
+        }
+        self.stragglers = HashMap::new();
+    }
+
     pub(super) fn insert(&mut self, id: StreamId, slot: Slot) {
         let index = id.index();
         let kind = id.as_u64() & 3;

@@ -217,6 +217,17 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// Lets go of room that no stream takes up.
+    pub(crate) fn release_spare(&mut self) {
+        self.table.release_spare();
+    }
+
+    /// Room that no stream takes up, records.
+    #[cfg(test)]
+    pub(crate) fn spare_memory(&self) -> usize {
+        self.table.spare()
+    }
+
     /// No streams. Until [`Streams::set_peer_limits`] we may open none.
     #[must_use]
     pub(crate) fn new(side: Side, limits: StreamLimits) -> Self {

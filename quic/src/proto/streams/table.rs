@@ -224,6 +224,21 @@ impl Table {
         }
     }
 
+    /// Room that no stream takes up, records.
+    #[cfg(test)]
+    pub(super) fn spare(&self) -> usize {
+        self.spare.capacity() + self.streams.capacity() - self.streams.len()
+    }
+
+    /// Lets go of room that no stream takes up.
+    pub(super) fn release_spare(&mut self) {
+        self.spare = Vec::new();
+        if self.streams.is_empty() {
+            self.streams = Slab::new();
+            self.index.release_spare();
+        }
+    }
+
     /// Where a stream stands in a queue that is not a list.
     pub(super) fn place(&self, queue: Queue, slot: Slot) -> Option<usize> {
         let stream = self.get(slot).filter(|stream| stream.is_queued(queue))?;

@@ -375,7 +375,7 @@ fn tickets_allow_early_data_of_any_size_or_none() {
         let mut pair = Pair::with(Setup::default(), tls);
         // The server is complete; what it sends now has not arrived.
         pair.run_for(31 * MS);
-        let crypto = pair.server().connection.handshake.crypto(SpaceId::Data);
+        let crypto = pair.server().connection.handshake.crypto(SpaceId::Data).unwrap();
         crypto.repeat();
         let (offset, ticket) = crypto.next().unwrap();
         assert_eq!((offset, ticket[0]), (0, 4), "NewSessionTicket");

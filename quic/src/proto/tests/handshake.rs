@@ -47,7 +47,10 @@ fn one_probe_brings_both_flights_of_a_server() {
         // The flight leaves after 10 ms, the probe timeout is 999 ms, and its two datagrams take 10 ms.
         pair.run_for(Duration::from_millis(1_019));
         assert!(pair.client.connected(), "datagrams before {lost} were lost: {:?}", pair.client.events);
-        assert!(pair.client.connection.spaces[0].largest_acked.is_some(), "datagram {lost} had no ACK frame");
+        assert!(
+            pair.client.connection.paths.active.cc.largest_acked[0].is_some(),
+            "datagram {lost} had no ACK frame"
+        );
     }
 }
 

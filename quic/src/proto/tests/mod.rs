@@ -10,6 +10,7 @@ mod first_flight;
 mod flow;
 mod handshake;
 mod hostile;
+mod idle;
 mod key_update;
 mod mtu;
 mod network;

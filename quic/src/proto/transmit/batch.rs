@@ -30,7 +30,7 @@ impl Connection {
             }
             return;
         }
-        if self.spaces.iter().any(|space| space.sent.is_used_up()) {
+        if self.spaces.iter().any(|(_, space)| space.sent.is_used_up()) {
             // Not even a close may follow (RFC 9000 §12.3).
             let error = TransportError::new(Code::INTERNAL_ERROR, "the packet numbers are used up");
             return self.vanish(now, ConnectionError::local(error));

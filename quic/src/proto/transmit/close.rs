@@ -69,7 +69,7 @@ impl Connection {
         frame.truncate(MAX_CLOSE_FRAME.min(end.saturating_sub(buf.len() + TAG_LEN)));
         // The peer may wait for the acknowledgment of what it finished; there will be no other packet to tell it.
         let now = round.now;
-        let ack = self.spaces[space.index()].received.can_ack();
+        let ack = self.spaces.get(space)?.received.can_ack();
         let room = frame.size() + TAG_LEN;
         self.write_packet_with(round, buf, end, space, |connection, writer| {
             if ack && writer.remaining() > room + MAX_ACK_FRAME {

@@ -22,7 +22,7 @@ impl Connection {
     pub(super) fn write_mtu_probe(&mut self, round: &mut Round, batch: &mut TxBatch, size: u16) -> bool {
         let Some(room) = batch.room(round.meta, size.into()) else { return false };
         let buf = batch.begin(round.meta);
-        let (space, pn) = (SpaceId::Data, self.space(SpaceId::Data).sent.next());
+        let (space, pn) = (SpaceId::Data, self.spaces.data.sent.next());
         let packet = self.write_packet_with(round, buf, room, space, |connection, writer| {
             if connection.recovery.ack_requests.are_taken() {
                 writer.frame(&ImmediateAck, None);

@@ -59,7 +59,7 @@ impl Connection {
         profile: SendProfile,
     ) -> Option<OpenPacket> {
         let eliciting = profile.allows_ack_eliciting() && self.space_wants_to_send(space);
-        let received = &self.spaces.get(space.index())?.received;
+        let received = &self.spaces.get(space)?.received;
         let ack = if eliciting {
             // In a handshake each packet may be the only one that arrives: it says again what was acknowledged.
             received.can_ack() || (space != SpaceId::Data && received.largest().is_some())
@@ -85,7 +85,8 @@ impl Connection {
         fill: impl FnOnce(&mut Self, &mut FrameWriter<'_>),
     ) -> Option<OpenPacket> {
         let start = buf.len();
-        let (pn, largest_acked) = (self.space(space).sent.next(), self.space(space).largest_acked);
+        let state = self.spaces.get(space)?;
+        let (pn, largest_acked) = (state.sent.next(), state.largest_acked);
         let pn_len = packet_number::encode_len(pn, largest_acked);
         let level = self.level_of(space);
         let layout = self.write_header(buf, round.slot, level, pn, pn_len);
@@ -175,7 +176,9 @@ impl Connection {
             _ => {}
         }
         if let Some(largest) = content.largest_acked {
-            self.space(space).received.on_ack_sent(largest);
+            if let Some(space) = self.spaces.get_mut(space) {
+                space.received.on_ack_sent(largest);
+            }
             if space == SpaceId::Data
                 && let Some(keys) = &mut self.keys.one_rtt
             {
@@ -191,7 +194,7 @@ impl Connection {
             ect0: round.meta.ecn == Some(Ecn::Ect0),
             mtu_probe: content.mtu_probe,
         };
-        let state = &mut self.spaces[space.index()];
+        let Some(state) = self.spaces.get_mut(space) else { return };
         self.recovery.on_packet_sent(state, sent, &content.tokens, &mut self.paths.active.cc);
         if space == SpaceId::Data && state.sent.next() >= self.pending.skip_at {
             self.skip_packet_number();
@@ -201,14 +204,14 @@ impl Connection {
     /// Another path is in use, whose window grows with what the peer acknowledges: it is soon found out again if that is not
     /// what it receives.
     pub(in crate::proto) fn skip_packet_number_soon(&mut self) {
-        let next = self.spaces[SpaceId::Data.index()].sent.next();
+        let next = self.spaces.data.sent.next();
         self.pending.skip_at = next + 1 + self.rng.below(8);
     }
 
     /// Leaves out a number now and then, at first more often: a peer that acknowledges it has not received what it
     /// acknowledges (RFC 9000 §21.4).
     fn skip_packet_number(&mut self) {
-        let sent = &mut self.spaces[SpaceId::Data.index()].sent;
+        let sent = &mut self.spaces.data.sent;
         if self.pending.skip_at > 0 {
             sent.skip();
         }

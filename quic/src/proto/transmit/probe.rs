@@ -15,7 +15,7 @@ use crate::wire::frame::{PathChallenge, PathResponse};
 impl Connection {
     /// Puts one probe into an empty batch. False if none is due, or may be sent.
     pub(super) fn transmit_probe(&mut self, now: Instant, batch: &mut TxBatch) -> bool {
-        let sent = &self.spaces[SpaceId::Data.index()].sent;
+        let sent = &self.spaces.data.sent;
         if !batch.is_empty() || self.keys.one_rtt.is_none() || sent.is_full() {
             return false;
         }

@@ -90,7 +90,7 @@ impl Connection {
     /// True if an acknowledgment of a space waits no longer for other frames. A peer that never acknowledges ours gets
     /// them only with what it must acknowledge: all packets under way are remembered.
     pub(super) fn must_ack(&self, id: SpaceId, now: Instant) -> bool {
-        self.spaces.get(id.index()).is_some_and(|space| space.received.must_ack(now) && !space.sent.is_full())
+        self.spaces.get(id).is_some_and(|space| space.received.must_ack(now) && !space.sent.is_full())
     }
 
     /// True if there is something ack-eliciting to send.

@@ -26,11 +26,7 @@ impl Connection {
         let waits = ack && eliciting && space == SpaceId::Data;
         if ack && !(waits && self.datagram_needs_room(now, writer.remaining())) {
             let exponent = self.config.ack_delay_exponent;
-            let received = match space {
-                SpaceId::Initial => &self.spaces[0].received,
-                SpaceId::Handshake => &self.spaces[1].received,
-                SpaceId::Data => &self.spaces[2].received,
-            };
+            let Some(received) = self.spaces.get(space).map(|space| &space.received) else { return };
             // The delay counts in the data space only; elsewhere it is not scaled by what we announced.
             let delay = if space == SpaceId::Data { received.ack_delay(now) } else { Duration::ZERO };
             let delay = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX) >> exponent;
@@ -38,7 +34,7 @@ impl Connection {
         }
         if !eliciting {
             // Now and then an ACK asks for one itself, so that the ranges to report stay few (RFC 9000 §13.2.4).
-            if ack && self.spaces[space.index()].sent.should_elicit() {
+            if ack && self.spaces.get(space).is_some_and(|space| space.sent.should_elicit()) {
                 writer.frame(&Ping, Some(Token::Ping));
             }
             return;
@@ -60,7 +56,9 @@ impl Connection {
         }
         if self.pending.probes(space) > 0 && !writer.content().ack_eliciting && space != SpaceId::Data {
             // The probe before took all there was. If that is lost, a PING does not bring the handshake on.
-            self.handshake.crypto(space).repeat();
+            if let Some(crypto) = self.handshake.crypto(space) {
+                crypto.repeat();
+            }
             self.write_crypto(writer, space);
         }
         let ping = self.pending.probes(space) > 0 || (space == SpaceId::Data && self.pending.ping);
@@ -85,14 +83,15 @@ impl Connection {
             return false;
         }
         let alone = !self.space_wants_to_send(SpaceId::Data);
-        plan.write(writer, self.handshake.crypto(SpaceId::Initial), alone, &mut self.rng);
+        let Some(crypto) = self.handshake.crypto(SpaceId::Initial) else { return false };
+        plan.write(writer, crypto, alone, &mut self.rng);
         let written = writer.content().ack_eliciting;
         self.handshake.plan = Some(plan).filter(|plan| written && !plan.is_done());
         written
     }
 
     fn write_crypto(&mut self, writer: &mut FrameWriter<'_>, space: SpaceId) {
-        let crypto = self.handshake.crypto(space);
+        let Some(crypto) = self.handshake.crypto(space) else { return };
         while let Some((offset, bytes)) = crypto.next() {
             let fill =
                 |out: &mut Vec<u8>, len: usize| out.extend_from_slice(bytes.get(..len).unwrap_or_default());

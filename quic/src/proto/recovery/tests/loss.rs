@@ -111,7 +111,8 @@ fn a_discarded_space_leaves_nothing_in_flight() {
     end.send_in(SpaceId::Initial);
     end.send_in(SpaceId::Handshake);
     assert_eq!(end.path.in_flight(), 2400);
-    end.recovery.discard_space(end.now, &mut end.spaces[0], &mut end.path);
+    let initial = end.spaces.discard(SpaceId::Initial).unwrap();
+    end.recovery.discard_space(end.now, &initial, &mut end.path);
     assert_eq!(end.path.in_flight(), 1200);
     assert_eq!((end.lost(), end.acked()), (vec![], vec![]));
 }

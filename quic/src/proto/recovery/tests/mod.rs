@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::{AckInfo, Fates, PathCc, PtoContext, Recovery, TimeoutOutcome};
 use crate::packet::{CongestionControl, EcnCounts, PacketNumber, SpaceId, TransportError, epoch};
-use crate::proto::space::{SentPacket, Space, Token};
+use crate::proto::space::{SentPacket, Spaces, Token};
 
 const INITIAL_RTT: Duration = Duration::from_millis(333);
 const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
@@ -27,7 +27,7 @@ fn ms(millis: u64) -> Duration {
 struct End {
     now: Instant,
     start: Instant,
-    spaces: [Space; 3],
+    spaces: Spaces,
     recovery: Recovery,
     path: PathCc,
     context: PtoContext,
@@ -41,7 +41,7 @@ impl End {
         Self {
             now,
             start: now,
-            spaces: SpaceId::ALL.map(|id| Space::new(id, MAX_ACK_DELAY)),
+            spaces: Spaces::new(MAX_ACK_DELAY),
             recovery: Recovery::default(),
             path: PathCc::new(now, &CongestionControl::NewReno, None, INITIAL_RTT, DATAGRAM, false, || 0),
             context: PtoContext {

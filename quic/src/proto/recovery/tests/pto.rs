@@ -108,7 +108,8 @@ fn discarded_keys_reset_the_timers() {
     assert_eq!(end.recovery.pto_count(), 1);
     end.context.has_handshake_keys = true;
     end.send_in(SpaceId::Handshake);
-    end.recovery.discard_space(end.now, &mut end.spaces[0], &mut end.path);
+    let initial = end.spaces.discard(SpaceId::Initial).unwrap();
+    end.recovery.discard_space(end.now, &initial, &mut end.path);
     assert_eq!(end.due(), Some(ms(999)), "one period from the Handshake packet");
     assert_eq!(end.fire(), TimeoutOutcome::Probe { space: SpaceId::Handshake, datagrams: 2 });
 }

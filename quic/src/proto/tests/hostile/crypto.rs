@@ -114,7 +114,7 @@ fn tls_messages_that_nobody_may_send_after_the_handshake() {
 
 /// How many bytes of TLS (tickets) a server has sent at the 1-RTT level: what comes next has this offset.
 fn sent_crypto(hostile: &mut Hostile) -> u64 {
-    hostile.hostile().handshake.crypto(SpaceId::Data).end()
+    hostile.hostile().handshake.crypto(SpaceId::Data).unwrap().end()
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn new_limits_are_not_for_early_data() {
     let tls = remembering(|params| params.initial_max_data = 2_000);
     let mut pair = early(Setup::default(), &tls, 9_000);
     pair.run_for(15 * MS);
-    let crypto = pair.server().connection.handshake.crypto(SpaceId::Handshake);
+    let crypto = pair.server().connection.handshake.crypto(SpaceId::Handshake).unwrap();
     crypto.repeat();
     let (offset, flight) = crypto.next().map(|(offset, bytes)| (offset, bytes.to_vec())).unwrap();
     let mut hello = pair.client.inbox.pop_front().unwrap().1;

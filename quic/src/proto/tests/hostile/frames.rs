@@ -89,7 +89,8 @@ fn one_frame(victim: Side, stage: Stage, level: Level, frame: &Frame) -> bool {
     }
     let context = format!("{victim:?} {stage:?} {level:?} {frame:?}");
     let ty = frame.frame_type();
-    let unsent = hostile.victim().connection.spaces[level.space().index()].sent.next() == 0;
+    let unsent =
+        hostile.victim().connection.spaces.get(level.space()).is_some_and(|space| space.sent.next() == 0);
     hostile.send(level, std::slice::from_ref(frame));
     let forbidden = !frame.allowed_in(level) || !frame.allowed_from(victim.peer());
     if !processes(victim, stage, level) {

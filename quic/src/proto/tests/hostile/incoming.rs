@@ -29,7 +29,7 @@ impl Client {
     fn of(pair: &mut Pair) -> Self {
         let connection = &mut pair.client.connection;
         let (dcid, scid) = (connection.handshake.original_dcid, connection.local_cids.initial());
-        let hello = connection.handshake.crypto(SpaceId::Initial).next().unwrap().1.to_vec();
+        let hello = connection.handshake.crypto(SpaceId::Initial).unwrap().next().unwrap().1.to_vec();
         Self { dcid, scid, token: Vec::new(), hello, first_byte: 0 }
     }
 

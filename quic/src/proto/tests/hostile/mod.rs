@@ -151,8 +151,11 @@ impl Hostile {
             initial,
             expected: [0; 3],
         };
-        hostile.expected = SpaceId::ALL.map(|id| hostile.victim().connection.spaces[id.index()].sent.next());
-        hostile.next = SpaceId::ALL.map(|id| hostile.hostile().spaces[id.index()].sent.next());
+        // Where a space was discarded nobody knows any more; that many packets were not sent in it.
+        let next =
+            |connection: &Connection, id| connection.spaces.get(id).map_or(100, |space| space.sent.next());
+        hostile.expected = SpaceId::ALL.map(|id| next(&hostile.victim().connection, id));
+        hostile.next = SpaceId::ALL.map(|id| next(hostile.hostile(), id));
         hostile
     }
 
