@@ -2,15 +2,13 @@
 
 mod support;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use gannet::Connection;
 use gannet_http3::{Code, RecvBody, StreamError, client, server};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use support::raw::{
-    self, CONTROL, GET, OK, OK_5, POST_5, answer, closed, fin, request, still_open, stopped, uni,
+    self, CONTROL, GET, OK, OK_5, POST_5, answer, closed, fin, request, round_trip, still_open, stopped, uni,
 };
 use support::{full, get, quic, soon};
 
@@ -98,7 +96,7 @@ async fn an_empty_fin_does_not_hide_missing_content() {
     assert_eq!(answer(&mut recv).await, Err(Code::H3_MESSAGE_ERROR));
     let (mut send, mut recv) = request(&quic, POST_5, false).await;
     send.write_chunk(Bytes::from_static(b"\x00\x041234")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    round_trip(&quic).await;
     fin(&mut send);
     assert_eq!(answer(&mut recv).await, Err(Code::H3_MESSAGE_ERROR));
     let (mut send, mut recv) = request(&quic, POST_5, false).await;
@@ -120,16 +118,17 @@ async fn a_response_keeps_to_its_content_length_or_is_an_error() {
         let response = tokio::spawn(requests.send_request(get("/")));
         let (mut send, _recv) = soon(quic.accept_bi()).await.unwrap();
         send.write_chunk(OK_5.into()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // The head has arrived, then the content, then the end.
+        let mut body = soon(response).await.unwrap().unwrap().into_body();
+        let mut read = Ok(());
         if !content.is_empty() {
             send.write_chunk(content.into()).await.unwrap();
+            read = soon(body.frame()).await.unwrap().map(drop);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
         fin(&mut send);
-        let response = soon(response).await.unwrap().unwrap();
-        let body = soon(response.into_body().collect()).await;
-        match body {
-            Ok(_) => assert!(whole),
+        let read = read.and(soon(body.collect()).await.map(drop));
+        match read {
+            Ok(()) => assert!(whole),
             Err(error) => {
                 assert!(!whole, "{error}");
                 assert_eq!(error.code(), Some(Code::H3_MESSAGE_ERROR));

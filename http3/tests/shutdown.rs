@@ -3,12 +3,11 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use gannet_http3::{Code, ConnectionError, RecvBody, StreamError, client, server};
 use http::{Request, Response};
-use support::raw::{CONTROL, GET, OK, answer, closed, fin, request, stopped, uni};
+use support::raw::{CONTROL, GET, OK, answer, closed, fin, request, round_trip, stopped, uni};
 use support::{full, get, quic, soon, text};
 use tokio::sync::{Notify, oneshot};
 
@@ -23,8 +22,9 @@ async fn a_client_that_needs_the_connection_no_more_closes_it() {
     let (requests, connection) = client::handshake(ours).await.unwrap();
     let connection = tokio::spawn(connection);
     let response = soon(requests.send_request(get("/"))).await.unwrap();
+    let quic = requests.quic().clone();
     drop(requests);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    round_trip(&quic).await;
     assert!(!connection.is_finished(), "the response is still being read");
     assert_eq!(text(response).await, "fine");
     soon(connection).await.unwrap().unwrap();
@@ -59,13 +59,13 @@ async fn a_graceful_shutdown_lets_requests_finish() {
     signal.send(()).unwrap();
     soon(async {
         while !requests.is_closed() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            round_trip(requests.quic()).await;
         }
     })
     .await;
     let error = soon(requests.send_request(get("/"))).await.map(drop).unwrap_err();
     assert!(matches!(error, StreamError::GoingAway) && error.is_unprocessed());
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    round_trip(requests.quic()).await;
     assert!(!serving.is_finished());
     release.notify_one();
     assert_eq!(text(soon(under_way).await.unwrap().unwrap()).await, "in time");
