@@ -336,30 +336,3 @@ async fn a_server_keeps_to_the_streams_of_servers() {
     assert!(error.is_connection());
     assert_eq!(error.code(), Some(Code::H3_ID_ERROR), "the request tells why");
 }
-
-#[tokio::test]
-async fn requests_given_up_in_a_loop_close_the_connection() {
-    // covers: R9114-10.5-02
-    let (quic, theirs) = quic().await;
-    let idle = server::service_fn(|request: Request<RecvBody>| async move {
-        if request.uri().path() == "/" {
-            std::future::pending::<()>().await;
-        }
-        Ok::<_, StreamError>(Response::new(full("")))
-    });
-    tokio::spawn(server::serve(theirs, idle));
-    let give_up = async {
-        let mut given_up = 0;
-        loop {
-            let Ok((mut send, mut recv)) = quic.open_bi().await else { return given_up };
-            let _ = send.write_chunk(GET.into()).await;
-            tokio::task::yield_now().await;
-            let _ = send.reset(raw::varint(Code::H3_REQUEST_CANCELLED));
-            let _ = recv.stop(raw::varint(Code::H3_REQUEST_CANCELLED));
-            given_up += 1;
-        }
-    };
-    let given_up = soon(give_up).await;
-    assert!(given_up >= 1000, "a browser may do that: {given_up}");
-    assert_eq!(closed(&quic).await, Code::H3_EXCESSIVE_LOAD);
-}

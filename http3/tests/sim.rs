@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use gannet::config::{ClientConfig, DevCertificate, ServerConfig, TransportConfig};
 use gannet::sim::{Event, Network, Node};
-use gannet_http3::{RecvBody, StreamError, client, server};
+use gannet_http3::{Code, RecvBody, StreamError, client, server};
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use support::raw::{GET, closed};
 use support::{AnyBody, get, text};
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
@@ -34,19 +35,33 @@ async fn echo(request: Request<RecvBody>) -> Result<Response<AnyBody>, StreamErr
     Ok(Response::new(request.into_body().boxed()))
 }
 
-/// A client of a server that echoes.
-async fn connect(network: &Network) -> client::SendRequest {
+/// Never answers.
+async fn ponder(_: Request<RecvBody>) -> Result<Response<AnyBody>, StreamError> {
+    std::future::pending().await
+}
+
+/// A QUIC connection to a server that does this with requests.
+async fn connect_quic<F, R>(network: &Network, service: F) -> gannet::Connection
+where
+    F: Fn(Request<RecvBody>) -> R + Copy + Send + Sync + 'static,
+    R: Future<Output = Result<Response<AnyBody>, StreamError>> + Send + 'static,
+{
     let (client, server) = configs();
     let endpoint = network.server((SERVER, 443), server).unwrap();
     tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
             if let Ok(connection) = incoming.accept().await {
-                tokio::spawn(server::serve(connection, server::service_fn(echo)));
+                tokio::spawn(server::serve(connection, server::service_fn(service)));
             }
         }
     });
     let endpoint = network.client((CLIENT, 0), client).unwrap();
-    let quic = endpoint.connect(SocketAddr::from((SERVER, 443)), "localhost").unwrap().await.unwrap();
+    endpoint.connect(SocketAddr::from((SERVER, 443)), "localhost").unwrap().await.unwrap()
+}
+
+/// A client of a server that echoes.
+async fn connect(network: &Network) -> client::SendRequest {
+    let quic = connect_quic(network, echo).await;
     let (requests, connection) = client::handshake(quic).await.unwrap();
     tokio::spawn(connection);
     requests
@@ -134,4 +149,56 @@ async fn a_path_that_does_not_come_back_is_an_error() {
     let before = network.elapsed();
     requests.send_request(get("/")).await.unwrap_err();
     assert!(network.elapsed() - before >= Duration::from_secs(60));
+}
+
+/// Asks for something and gives it up after a while, so many times; how often before the connection was closed.
+async fn give_up(quic: &gannet::Connection, after: Duration, times: usize) -> usize {
+    let cancelled = Code::H3_REQUEST_CANCELLED.as_varint();
+    for given_up in 0..times {
+        let Ok((mut send, mut recv)) = quic.open_bi().await else { return given_up };
+        let _ = send.write_chunk(GET.into()).await;
+        // The server begins with it.
+        tokio::time::sleep(after).await;
+        let _ = send.reset(cancelled);
+        let _ = recv.stop(cancelled);
+    }
+    times
+}
+
+// covers: R9114-10.5-02
+#[tokio::test(start_paused = true)]
+async fn requests_given_up_in_a_loop_close_the_connection() {
+    let network = Network::new(1);
+    network.link_both(CLIENT, SERVER, &[Node::Delay(ms(1))]);
+    let quic = connect_quic(&network, ponder).await;
+    let others: Vec<_> = (0..8)
+        .map(|_| {
+            let quic = quic.clone();
+            tokio::spawn(async move { give_up(&quic, ms(1), 1_000).await })
+        })
+        .collect();
+    let mut given_up = 0;
+    for other in others {
+        given_up += other.await.unwrap();
+    }
+    assert!((1_000..3_000).contains(&given_up), "{given_up}");
+    assert_eq!(closed(&quic).await, Code::H3_EXCESSIVE_LOAD);
+}
+
+/// Search as one types, all day long.
+#[tokio::test(start_paused = true)]
+async fn nine_hundred_requests_given_up_each_second_are_fine() {
+    let network = Network::new(1);
+    network.link_both(CLIENT, SERVER, &[Node::Delay(ms(1))]);
+    let quic = connect_quic(&network, ponder).await;
+    let others: Vec<_> = (0..9)
+        .map(|_| {
+            let quic = quic.clone();
+            tokio::spawn(async move { give_up(&quic, ms(10), 600).await })
+        })
+        .collect();
+    for other in others {
+        assert_eq!(other.await.unwrap(), 600);
+    }
+    assert_eq!(quic.close_reason(), None);
 }

@@ -12,6 +12,7 @@
 //! handles what concerns them all, and is woken only for that.
 
 mod driver;
+mod given_up;
 mod shared;
 
 use crate::proto::settings::Settings;

@@ -1,20 +1,18 @@
 //! State of a connection that its exchanges and its driver share.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gannet::Side;
 use tokio::sync::{Notify, watch};
 
 use super::Config;
+use super::given_up::GivenUp;
 use crate::error::{Code, ConnectionError, StreamError, Violation};
 use crate::proto::settings::Settings;
 
 /// No GOAWAY yet; or: no limit. Above all stream IDs and sizes.
 const NONE: u64 = u64::MAX;
-
-/// How many requests a client may give up beyond those that it sees through (RFC 9114 §10.5).
-const MAX_CANCELLED: u32 = 1000;
 
 /// What a share in the connection counts for.
 const EXCHANGE: u64 = 1;
@@ -44,8 +42,8 @@ pub(crate) struct Shared {
     peer_goaway: watch::Sender<u64>,
     /// What our control stream is to say; shrinks only.
     goaway: watch::Sender<u64>,
-    /// Requests that the client gave up, less those that were answered since.
-    cancelled: AtomicU32,
+    /// Requests that the client gave up.
+    given_up: GivenUp,
     /// Exchanges under way, and above them handles that can begin one: see [`EXCHANGE`] and [`HANDLE`].
     users: AtomicU64,
     /// Told when the last exchange or handle is gone.
@@ -63,7 +61,7 @@ impl Shared {
             peer_max_field_section_size: AtomicU64::new(NONE),
             peer_goaway: watch::Sender::new(NONE),
             goaway: watch::Sender::new(NONE),
-            cancelled: AtomicU32::new(0),
+            given_up: GivenUp::new(),
             users: AtomicU64::new(0),
             returned: Notify::new(),
         })
@@ -193,19 +191,12 @@ impl Shared {
 
     /// A message was sent to its end.
     pub(crate) fn message_sent(&self) {
-        if self.cancelled.load(Ordering::Relaxed) > 0 {
-            // Exactness does not matter, that it stays above zero does.
-            let _ = self
-                .cancelled
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
-        }
+        self.given_up.make_up();
     }
 
-    /// The peer gave up an exchange. Requests that are made and given up in a loop cost the client nothing, and us the work
-    /// of a service each.
+    /// The peer gave up an exchange.
     pub(crate) fn exchange_cancelled(&self) {
-        let count = self.cancelled.fetch_add(1, Ordering::Relaxed);
-        if self.side.is_server() && count >= MAX_CANCELLED {
+        if self.side.is_server() && !self.given_up.count() {
             self.fail(Violation::new(Code::H3_EXCESSIVE_LOAD, "too many requests were given up"));
         }
     }
