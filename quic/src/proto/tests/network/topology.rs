@@ -214,6 +214,16 @@ fn random(seed: u64) -> Scenario {
     scenario.plan.abandon = one_in(rng, 2);
     scenario.plan.read_pause = one_in(rng, 5).then_some(ms(2));
     scenario.limit = patience(&scenario.plan, delay, 50_000);
+    let any = |what: fn(&Node) -> bool| scenario.links.iter().flatten().any(what);
+    if any(|node| matches!(node, Node::Loss(share) if *share >= 0.1))
+        && any(|node| matches!(node, Node::Blackouts { .. } | Node::LossInRuns { .. }))
+    {
+        // Six probes in a row may be lost with their acknowledgments, and each waits twice as long as the one before.
+        scenario.limit *= 5;
+        for host in &mut scenario.hosts {
+            host.config.max_idle_timeout = Some(scenario.limit);
+        }
+    }
     scenario
 }
 
