@@ -359,7 +359,8 @@ impl EndpointTask {
                 return;
             }
         };
-        let inbox = Inbox::of_stranger(endpoint.config.incoming_buffer_size, endpoint.admission.clone());
+        let (limit, validated) = (endpoint.config.incoming_buffer_size, incoming.is_validated());
+        let inbox = Inbox::of_stranger(limit, endpoint.admission.clone(), validated);
         let waiting = Waiting { incoming, inbox: Arc::new(inbox), handshaking };
         if !endpoint.routes.add_initial(&waiting.inbox, remote, dcid) {
             return;

@@ -30,8 +30,8 @@ struct State {
     limit: usize,
     /// The limit once the peer is known.
     limit_known: usize,
-    /// What is pinned counts there as well, until the peer is known.
-    account: Option<Arc<Admission>>,
+    /// What is pinned counts there as well, until the peer is known; and whether its address is validated.
+    account: Option<(Arc<Admission>, bool)>,
     closed: bool,
     dropped: u64,
 }
@@ -41,8 +41,8 @@ impl State {
     fn unpin(&mut self, bytes: usize) {
         let before = self.pinned;
         self.pinned = before.saturating_sub(bytes);
-        if let Some(account) = &self.account {
-            account.unqueue(before - self.pinned);
+        if let Some((account, validated)) = &self.account {
+            account.unqueue(*validated, before - self.pinned);
         }
     }
 }
@@ -91,9 +91,9 @@ impl Inbox {
     }
 
     /// The same for a client that nobody knows yet: what it pins counts against what all such clients may.
-    pub fn of_stranger(limit: usize, account: Arc<Admission>) -> Self {
+    pub fn of_stranger(limit: usize, account: Arc<Admission>, validated: bool) -> Self {
         let inbox = Self::new(limit);
-        lock(&inbox.state).account = Some(account);
+        lock(&inbox.state).account = Some((account, validated));
         inbox
     }
 
@@ -116,8 +116,8 @@ impl Inbox {
     pub fn on_known(&self) {
         let mut state = lock(&self.state);
         state.limit = state.limit_known;
-        if let Some(account) = state.account.take() {
-            account.unqueue(state.pinned);
+        if let Some((account, validated)) = state.account.take() {
+            account.unqueue(validated, state.pinned);
         }
     }
 
@@ -128,7 +128,8 @@ impl Inbox {
             let more = weight(&burst);
             let pinned = state.pinned + more;
             let refused = state.closed || pinned > state.limit;
-            if refused || state.account.as_ref().is_some_and(|account| !account.queue(more)) {
+            let queue = |(account, validated): &(Arc<Admission>, bool)| account.queue(*validated, more);
+            if refused || !state.account.as_ref().is_none_or(queue) {
                 state.dropped += burst.datagrams() as u64;
                 return false;
             }

@@ -49,6 +49,29 @@ pub enum Full {
     Memory,
 }
 
+/// Bytes of clients that are not validated, and of those that are.
+#[derive(Debug, Default)]
+struct Sums([AtomicUsize; 2]);
+
+impl Sums {
+    fn of(&self, validated: bool) -> &AtomicUsize {
+        let [strangers, known] = &self.0;
+        if validated { known } else { strangers }
+    }
+
+    fn all(&self) -> usize {
+        self.0.iter().map(|sum| sum.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether clients of this kind may have so much more. Strangers have half of `max` at most; those that are validated
+    /// have the other half in any case, and what strangers leave of the first.
+    fn have_room(&self, validated: bool, more: usize, max: usize) -> bool {
+        let theirs = self.of(validated).load(Ordering::Relaxed).saturating_add(more);
+        let fits = self.all().saturating_add(more) <= max;
+        if validated { fits || theirs <= max - max / 2 } else { fits && theirs <= max / 2 }
+    }
+}
+
 /// The account of an endpoint.
 #[derive(Debug)]
 pub struct Admission {
@@ -57,8 +80,8 @@ pub struct Admission {
     /// For what clients make us keep; and as much for datagrams that wait to be looked at.
     max_memory: usize,
     handshakes: AtomicUsize,
-    kept: AtomicUsize,
-    queued: AtomicUsize,
+    kept: Sums,
+    queued: Sums,
     /// How many there are, not validated and validated. The keys are the clients' choice.
     networks: Mutex<HashMap<Network, [usize; 2]>>,
 }
@@ -71,8 +94,8 @@ impl Admission {
             max_per_network: config.max_handshakes_per_network,
             max_memory: config.unauthenticated_memory / 2,
             handshakes: AtomicUsize::new(0),
-            kept: AtomicUsize::new(0),
-            queued: AtomicUsize::new(0),
+            kept: Sums::default(),
+            queued: Sums::default(),
             networks: Mutex::default(),
         }
     }
@@ -84,20 +107,19 @@ impl Admission {
 
     /// What clients cost that have not completed the handshake, bytes.
     pub fn memory(&self) -> usize {
-        self.kept.load(Ordering::Relaxed) + self.queued.load(Ordering::Relaxed)
+        self.kept.all() + self.queued.all()
     }
 
     /// Counts a handshake that begins with so many bytes.
     ///
     /// # Errors
-    /// The first limit that does not allow it. Clients that are not validated leave half of the memory to those that are.
+    /// The first limit that does not allow it.
     pub fn begin(self: &Arc<Self>, ip: IpAddr, validated: bool, bytes: usize) -> Result<Handshaking, Full> {
         if self.handshakes() >= self.max_handshakes {
             return Err(Full::Handshakes);
         }
         let bytes = BASE + bytes;
-        let max_memory = if validated { self.max_memory } else { self.max_memory / 2 };
-        if self.kept.load(Ordering::Relaxed) + bytes > max_memory {
+        if !self.kept.have_room(validated, bytes, self.max_memory) {
             return Err(Full::Memory);
         }
         let network = Network::from(ip);
@@ -112,27 +134,27 @@ impl Admission {
             *count += 1;
         }
         self.handshakes.fetch_add(1, Ordering::Relaxed);
-        self.kept.fetch_add(bytes, Ordering::Relaxed);
+        self.kept.of(validated).fetch_add(bytes, Ordering::Relaxed);
         Ok(Handshaking { admission: self.clone(), network, validated, bytes })
     }
 
     /// Counts bytes of datagrams that wait for a decision, or for a task. False, and nothing is counted, if there is no room.
-    pub fn queue(&self, bytes: usize) -> bool {
-        if self.queued.load(Ordering::Relaxed) + bytes > self.max_memory {
-            return false;
+    pub fn queue(&self, validated: bool, bytes: usize) -> bool {
+        let room = self.queued.have_room(validated, bytes, self.max_memory);
+        if room {
+            self.queued.of(validated).fetch_add(bytes, Ordering::Relaxed);
         }
-        self.queued.fetch_add(bytes, Ordering::Relaxed);
-        true
+        room
     }
 
     /// They wait no longer.
-    pub fn unqueue(&self, bytes: usize) {
-        self.queued.fetch_sub(bytes, Ordering::Relaxed);
+    pub fn unqueue(&self, validated: bool, bytes: usize) {
+        self.queued.of(validated).fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn end(&self, handshake: &Handshaking) {
         self.handshakes.fetch_sub(1, Ordering::Relaxed);
-        self.kept.fetch_sub(handshake.bytes, Ordering::Relaxed);
+        self.kept.of(handshake.validated).fetch_sub(handshake.bytes, Ordering::Relaxed);
         let mut networks = lock(&self.networks);
         if let Some(counts) = networks.get_mut(&handshake.network) {
             let count = &mut counts[usize::from(handshake.validated)];
@@ -154,17 +176,18 @@ pub struct Handshaking {
 }
 
 impl Handshaking {
-    /// So many bytes of the client are kept now. False if all clients together make us keep too much, and this is not one
-    /// of the modest ones.
+    /// So many bytes of the client are kept now. False if the clients of its kind make us keep too much, and this is not
+    /// one of the modest ones.
     pub fn set_bytes(&mut self, bytes: usize) -> bool {
         let before = std::mem::replace(&mut self.bytes, BASE + bytes);
-        let kept = &self.admission.kept;
+        let Admission { kept: sums, max_memory, .. } = &*self.admission;
+        let kept = sums.of(self.validated);
         if self.bytes <= before {
             kept.fetch_sub(before - self.bytes, Ordering::Relaxed);
         } else {
             kept.fetch_add(self.bytes - before, Ordering::Relaxed);
         }
-        bytes <= MODEST || kept.load(Ordering::Relaxed) <= self.admission.max_memory
+        bytes <= MODEST || sums.have_room(self.validated, 0, *max_memory)
     }
 }
 
@@ -231,9 +254,36 @@ mod tests {
         let mut b = admission.begin(ip("192.0.2.1"), true, 20 << 10).unwrap();
         let c = admission.begin(ip("192.0.2.1"), true, 4 << 10).unwrap();
         assert!(!a.set_bytes((28 << 10) + 1) && b.set_bytes(MODEST) && a.set_bytes(28 << 10));
-        assert!(admission.queue(64 << 10) && !admission.queue(1), "what waits has room of its own");
         drop((a, b, c));
-        admission.unqueue(64 << 10);
+        assert!(admission.queue(false, 32 << 10) && !admission.queue(false, 1));
+        assert!(
+            admission.queue(true, 32 << 10) && !admission.queue(true, 1),
+            "what waits has room of its own"
+        );
+        for validated in [false, true] {
+            admission.unqueue(validated, 32 << 10);
+        }
         assert_eq!(admission.memory(), 0);
+    }
+
+    #[test]
+    fn strangers_that_grow_do_not_take_what_is_for_those_who_are_validated() {
+        let admission = admission(100, 100, 128 << 10);
+        let mut strangers = [(); 3].map(|()| admission.begin(ip("192.0.2.1"), false, 0).unwrap());
+        assert!(strangers[0].set_bytes(15 << 10));
+        assert!(!strangers[1].set_bytes(15 << 10), "half of the memory is theirs");
+        // Modest ones are not ended, and cost those who are validated nothing either.
+        let mut crowd: Vec<_> =
+            std::iter::from_fn(|| admission.begin(ip("192.0.2.1"), false, 0).ok()).collect();
+        strangers[1].set_bytes(0);
+        crowd.extend(std::iter::from_fn(|| admission.begin(ip("192.0.2.1"), false, 0).ok()));
+        assert!(crowd.iter_mut().all(|stranger| stranger.set_bytes(MODEST)));
+        assert!(admission.kept.of(false).load(Ordering::Relaxed) > 32 << 10);
+        let mut known = admission.begin(ip("192.0.2.1"), true, 0).unwrap();
+        assert!(known.set_bytes(28 << 10) && !known.set_bytes(29 << 10));
+        // Those who are validated have all of it while nobody else is there.
+        drop((strangers, crowd));
+        assert!(known.set_bytes(60 << 10) && !known.set_bytes(61 << 10));
+        assert_eq!(admission.begin(ip("192.0.2.1"), false, 0).unwrap_err(), Full::Memory);
     }
 }
