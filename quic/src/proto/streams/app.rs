@@ -195,10 +195,11 @@ impl Streams {
         self.received.committed()
     }
 
-    /// Bytes that have arrived and were not consumed, those missing in gaps included.
+    /// Memory of data that has arrived and was not consumed, bytes. What came out of order counts in whole pages of 4 KiB,
+    /// what is missing before it does not.
     #[must_use]
     pub fn unread(&self) -> u64 {
-        self.received.received() - self.received.consumed()
+        self.received.held()
     }
 
     /// The present window of a stream.

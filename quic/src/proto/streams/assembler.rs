@@ -4,7 +4,7 @@
 //! map of the bytes that are there: whatever the peer sends, and in whatever pieces, that costs little more memory
 //! than the flow control window and constant time per byte.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -41,7 +41,7 @@ impl Assembler {
             return false;
         }
         if offset > self.received {
-            self.early.insert(self.received, offset, &data);
+            self.early.insert(offset, &data);
             return false;
         }
         data.advance(usize::try_from(self.received - offset).unwrap_or(usize::MAX).min(data.len()));
@@ -60,13 +60,12 @@ impl Assembler {
 
     /// Takes out all data that waits behind a gap, in pieces, each with its offset.
     pub(super) fn take_gapped(&mut self) -> impl Iterator<Item = (u64, Bytes)> + use<> {
-        let Pages { first, pages } = std::mem::take(&mut self.early);
+        let Pages(pages) = std::mem::take(&mut self.early);
         let received = self.received;
-        (first..).zip(pages).flat_map(move |(number, page)| {
+        pages.into_iter().flat_map(move |(number, page)| {
             let start = number * PAGE as u64;
             let mut at = usize::try_from(received.saturating_sub(start)).unwrap_or(PAGE);
             let next = move || {
-                let page = page.as_deref()?;
                 at += page.gap(at);
                 let run = page.run(at);
                 let piece = Bytes::copy_from_slice(page.data.get(at..at + run)?);
@@ -75,6 +74,11 @@ impl Assembler {
             };
             std::iter::from_fn(next)
         })
+    }
+
+    /// What pages of data behind a gap take up, bytes.
+    pub(super) fn paged(&self) -> u64 {
+        (self.early.0.len() * PAGE) as u64
     }
 
     /// Drops all data and gives back memory, all but a little.
@@ -107,11 +111,17 @@ impl Assembler {
     }
 
     #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        let ready: usize = self.ready.chunks.iter().map(Bytes::len).sum();
+        ready + self.ready.joined.len() + self.early.0.values().map(|page| page.data.len()).sum::<usize>()
+    }
+
+    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let ready: usize = self.ready.chunks.iter().map(|data| data.len() + size_of::<Bytes>()).sum();
-        let pages = self.early.pages.iter().flatten();
-        let pages: usize = pages.map(|page| page.data.capacity() + size_of::<Page>()).sum();
-        ready + self.ready.joined.capacity() + pages + self.early.pages.capacity() * size_of::<usize>()
+        let pages = self.early.0.values();
+        let pages: usize = pages.map(|page| page.data.capacity() + size_of::<(u64, Box<Page>, Page)>()).sum();
+        ready + self.ready.joined.capacity() + pages
     }
 }
 
@@ -168,51 +178,35 @@ fn split(offset: u64) -> (u64, usize) {
     (offset / PAGE as u64, (offset % PAGE as u64) as usize)
 }
 
-/// Data beyond a gap.
+/// Data beyond a gap, by number of the page: however far ahead it lies, it costs no more than itself.
 #[derive(Debug, Default)]
-struct Pages {
-    /// Which page of the stream the first one is.
-    first: u64,
-    /// The last one is never `None`.
-    pages: VecDeque<Option<Box<Page>>>,
-}
+struct Pages(BTreeMap<u64, Box<Page>>);
 
 impl Pages {
     fn is_empty(&self) -> bool {
-        self.pages.is_empty()
+        self.0.is_empty()
     }
 
-    /// `received` is where the gap begins, so that no page before it will be wanted.
-    fn insert(&mut self, received: u64, offset: u64, mut data: &[u8]) {
-        if self.pages.is_empty() {
-            self.first = split(received).0;
-        }
+    fn insert(&mut self, offset: u64, mut data: &[u8]) {
         let (mut number, mut at) = split(offset);
         while !data.is_empty() {
             let (piece, rest) = data.split_at(data.len().min(PAGE - at));
-            let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
-            if index >= self.pages.len() {
-                self.pages.resize_with(index + 1, || None);
-            }
-            if let Some(page) = self.pages.get_mut(index) {
-                page.get_or_insert_default().write(at, piece);
-            }
+            self.0.entry(number).or_default().write(at, piece);
             (number, at, data) = (number + 1, 0, rest);
         }
     }
 
     /// The page of this number, if it is the first one that is still wanted and has data.
     fn page(&mut self, number: u64) -> Option<&mut Page> {
-        while self.first < number && self.pages.pop_front().is_some() {
-            self.first += 1;
+        while self.0.first_key_value().is_some_and(|(first, _)| *first < number) {
+            self.0.pop_first();
         }
-        self.pages.front_mut()?.as_deref_mut()
+        self.0.get_mut(&number).map(AsMut::as_mut)
     }
 
     /// Takes the first page as one chunk.
     fn take_first(&mut self) -> Bytes {
-        self.first += 1;
-        self.pages.pop_front().flatten().map_or_else(Bytes::new, |page| Bytes::from(page.data))
+        self.0.pop_first().map_or_else(Bytes::new, |(_, page)| Bytes::from(page.data))
     }
 }
 
@@ -300,7 +294,7 @@ mod tests {
         for at in [0, 1400, 2800] {
             assert_eq!(assembler.read().unwrap().as_ptr(), data[at..].as_ptr());
         }
-        assert_eq!(assembler.early.pages.capacity(), 0);
+        assert!(assembler.early.is_empty());
         let small = content(4000..4100);
         assert!(assembler.insert(4000, small.clone(), false));
         assert_eq!(
@@ -308,6 +302,15 @@ mod tests {
             small.as_ptr(),
             "a lone small chunk is passed on, too"
         );
+    }
+
+    #[test]
+    fn memory_is_taken_for_what_arrived_however_far_ahead_it_lies() {
+        let mut assembler = Assembler::default();
+        assembler.insert(1 << 61, content(0..1), false);
+        assert!(assembler.memory() < 8192, "{}", assembler.memory());
+        assembler.insert(0, content(0..10_000), false);
+        assert_eq!(read_all(&mut assembler).len(), 10_000);
     }
 
     #[test]
@@ -326,7 +329,7 @@ mod tests {
         let mut assembler = Assembler::default();
         let data = content(0..3 * PAGE as u64);
         assembler.insert(PAGE as u64, data.slice(PAGE..), false);
-        let page = assembler.early.pages[1].as_ref().unwrap().data.as_ptr();
+        let page = assembler.early.0[&1].data.as_ptr();
         assert!(assembler.insert(0, data.slice(..PAGE), false));
         assert_eq!(assembler.read().unwrap().len(), PAGE);
         assert_eq!(assembler.read().unwrap().as_ptr(), page);

@@ -29,6 +29,19 @@ pub(super) struct RecvCredit {
     received: u64,
     /// Bytes that are off our hands: read by the application, or thrown away.
     consumed: u64,
+    /// On a connection, bytes of `received` that streams lack in gaps.
+    missing: u64,
+    /// On a connection, what streams take up to keep data that came out of order, bytes.
+    paged: u64,
+}
+
+/// What gaps mean for the memory that a stream takes up.
+#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
+pub(super) struct Gaps {
+    /// Bytes that used up credit and have not arrived; with an ordered reader, all from the first gap on.
+    pub(super) missing: u64,
+    /// What is kept in pages, bytes.
+    pub(super) paged: u64,
 }
 
 /// What was there when a measurement began.
@@ -60,6 +73,17 @@ impl RecvCredit {
 
     pub(super) fn window(&self) -> u64 {
         self.window
+    }
+
+    /// Memory of data that has arrived and was not consumed, bytes; of a connection.
+    pub(super) fn held(&self) -> u64 {
+        (self.received - self.consumed + self.paged).saturating_sub(self.missing)
+    }
+
+    /// The gaps of a stream of this connection have changed.
+    pub(super) fn replace_gaps(&mut self, before: Gaps, now: Gaps) {
+        self.missing = self.missing + now.missing - before.missing;
+        self.paged = self.paged + now.paged - before.paged;
     }
 
     /// Bytes that the peer may have us hold: the window, or what is left of a larger one.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::RecvChunk;
 use super::assembler::Assembler;
-use super::flow::RecvCredit;
+use super::flow::{Gaps, RecvCredit};
 use super::unordered::Unordered;
 use crate::packet::{TransportError, TransportErrorCode};
 use crate::wire::VarInt;
@@ -50,6 +50,8 @@ pub(super) struct RecvPart {
     final_size: Option<u64>,
     /// What the peer's resets said so far.
     reset: Option<Reset>,
+    /// What the connection was told of gaps.
+    gaps: Gaps,
     /// Bytes handed out.
     read: u64,
     /// Bytes that the application is done with.
@@ -79,6 +81,7 @@ impl RecvPart {
             credit: RecvCredit::default(),
             final_size: None,
             reset: None,
+            gaps: Gaps::default(),
             read: 0,
             consumed: 0,
             released: false,
@@ -93,6 +96,7 @@ impl RecvPart {
     }
 
     pub(super) fn close(&mut self) {
+        debug_assert_eq!(self.gaps, Gaps::default(), "the connection would count them for ever");
         self.assembler.reset();
         (self.state, self.final_size, self.reset, self.unordered) = (State::Absent, None, None, None);
         (self.read, self.consumed) = (0, 0);
@@ -149,6 +153,7 @@ impl RecvPart {
                 news
             }
         };
+        self.tell_gaps(connection);
         Ok(news || had_all != self.has_all())
     }
 
@@ -229,6 +234,7 @@ impl RecvPart {
         // Of several the smallest counts, in whatever order they arrive.
         reset.reliable_size = reset.reliable_size.min(new.reliable_size);
         reset.at |= new.at;
+        self.tell_gaps(connection);
         Ok(true)
     }
 
@@ -253,7 +259,9 @@ impl RecvPart {
                     self.read += data.len() as u64;
                     return Some(RecvChunk::Data(data));
                 }
-                self.read_end()
+                let end = self.read_end();
+                self.tell_gaps(connection);
+                end
             }
             State::ResetRecvd(_) => self.read_end(),
             _ => None,
@@ -279,7 +287,9 @@ impl RecvPart {
             }
             Box::new(unordered)
         });
-        if let Some((offset, data)) = unordered.read() {
+        let next = unordered.read();
+        self.tell_gaps(connection);
+        if let Some((offset, data)) = next {
             self.read += data.len() as u64;
             return Some((offset, RecvChunk::Data(data)));
         }
@@ -288,6 +298,7 @@ impl RecvPart {
             Some(_) => None,
             None => self.read_end(),
         };
+        self.tell_gaps(connection);
         end.map(|end| (self.read, end))
     }
 
@@ -404,6 +415,14 @@ impl RecvPart {
         self.credit.received()
     }
 
+    /// Bytes of data that are kept.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.unordered
+            .as_ref()
+            .map_or_else(|| self.assembler.held_bytes(), |unordered| unordered.held_bytes())
+    }
+
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.assembler.memory()
@@ -443,6 +462,22 @@ impl RecvPart {
             unordered.discard();
         }
         connection.consume(self.credit.received() - self.read);
+        connection.replace_gaps(std::mem::take(&mut self.gaps), Gaps::default());
+    }
+
+    /// Tells the connection of gaps, if they have changed.
+    fn tell_gaps(&mut self, connection: &mut RecvCredit) {
+        let (arrived, paged) = match &self.unordered {
+            None => (self.assembler.received(), self.assembler.paged()),
+            Some(unordered) => (unordered.arrived(), unordered.paged()),
+        };
+        let now = match self.state {
+            State::Recv => Gaps { missing: self.credit.received().saturating_sub(arrived), paged },
+            _ => Gaps::default(),
+        };
+        if now != self.gaps {
+            connection.replace_gaps(std::mem::replace(&mut self.gaps, now), now);
+        }
     }
 
     /// An application that consumed every byte of a stream that has any knows it, and saw the end.

@@ -4,7 +4,8 @@
 //! one of those that were not read; so whatever the peer sends, and in whatever pieces, it costs little more memory than
 //! the flow control window: what lies behind the first gap is within it (see `RecvPart::consume`).
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, Bytes};
 
@@ -23,12 +24,12 @@ pub(super) struct Unordered {
     received: u64,
     /// Pieces as they came.
     chunks: VecDeque<(u64, Bytes)>,
-    /// Which page of the stream the first one is.
-    first: u64,
-    /// Those with gaps, and those that were not read.
-    pages: VecDeque<Option<Box<Page>>>,
+    /// Bytes that have arrived, each counted once.
+    arrived: u64,
+    /// Pages with gaps, and those that were not read, by number: what lies far ahead costs no more than itself.
+    pages: BTreeMap<u64, Box<Page>>,
     /// There is nothing to read in the pages before this one.
-    read_from: usize,
+    read_from: u64,
     /// Bytes in pages that were not read.
     unread: usize,
 }
@@ -36,7 +37,17 @@ pub(super) struct Unordered {
 impl Unordered {
     /// Goes on where an ordered reader has received everything up to here.
     pub(super) fn new(received: u64) -> Self {
-        Self { received, ..Self::default() }
+        Self { received, arrived: received, ..Self::default() }
+    }
+
+    /// Bytes that have arrived, with those behind gaps, each counted once.
+    pub(super) fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// What pages take up at most, bytes.
+    pub(super) fn paged(&self) -> u64 {
+        self.pages.len() as u64 * PAGE
     }
 
     /// Everything before this offset has been received.
@@ -66,6 +77,7 @@ impl Unordered {
         let end = offset + data.len() as u64;
         let pass_on = data.len() >= SMALL && !copy;
         if pass_on && offset == self.received && self.pages.is_empty() {
+            self.arrived += data.len() as u64;
             self.received = end;
             self.chunks.push_back((offset, data));
             return true;
@@ -87,18 +99,16 @@ impl Unordered {
     pub(super) fn read(&mut self) -> Option<(u64, Bytes)> {
         let chunk = self.chunks.front().map(|(offset, _)| *offset);
         if self.unread > 0 {
-            while self.pages.get(self.read_from)?.as_ref().is_none_or(|page| page.unread_count == 0) {
-                self.read_from += 1;
-            }
-            let start = (self.first + self.read_from as u64) * PAGE;
-            let page = self.pages.get_mut(self.read_from)?;
-            let at = page.as_ref()?.first_unread();
+            let mut pages = self.pages.range_mut(self.read_from..);
+            let (number, page) = pages.find(|(_, page)| page.unread_count > 0)?;
+            self.read_from = *number;
+            let start = self.read_from * PAGE;
+            let at = page.first_unread();
             if chunk.is_none_or(|chunk| start + at as u64 <= chunk) {
-                let data = page.as_mut()?.take(at);
+                let data = page.take(at);
                 self.unread -= data.len();
-                if page.as_ref()?.unread_count == 0 && start + PAGE <= self.received {
-                    *page = None;
-                    self.trim();
+                if page.unread_count == 0 && start + PAGE <= self.received {
+                    self.pages.remove(&self.read_from);
                 }
                 return Some((start + at as u64, data));
             }
@@ -113,79 +123,61 @@ impl Unordered {
 
     fn overlaps(&self, offset: u64, end: u64) -> bool {
         pieces(offset, end).any(|(number, at, len)| {
-            let page = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-            page.and_then(|index| self.pages.get(index)?.as_ref())
+            self.pages
+                .get(&number)
                 .is_some_and(|page| words(at, len).any(|(word, mask)| page.present(word) & mask != 0))
         })
     }
 
     /// Marks a range as received; with data, those bytes of it that are new are there to be read.
     fn write(&mut self, offset: u64, end: u64, mut data: Option<&[u8]>) {
-        if self.pages.is_empty() {
-            (self.first, self.read_from) = (offset.min(self.received) / PAGE, 0);
-        }
         for (number, at, len) in pieces(offset, end) {
-            // No page before the first is asked for: all of it was received and read.
-            let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
-            if index >= self.pages.len() {
-                self.pages.resize_with(index + 1, || None);
-            }
-            let Some(page) = self.pages.get_mut(index) else { return };
-            let page = page.get_or_insert_default();
+            let page = self.pages.entry(number).or_default();
             match data.and_then(|data| data.split_at_checked(len)) {
                 Some((piece, rest)) => {
                     let new = page.put(at, piece);
                     self.unread += new;
+                    self.arrived += new as u64;
                     if new > 0 {
-                        self.read_from = self.read_from.min(index);
+                        self.read_from = self.read_from.min(number);
                     }
                     data = Some(rest);
                 }
-                None => page.mark(at, len),
+                None => {
+                    page.mark(at, len);
+                    self.arrived += len as u64;
+                }
             }
         }
     }
 
     /// Moves the end of what was received without a gap.
     fn advance(&mut self) {
-        while let Some(index) = (self.received / PAGE).checked_sub(self.first)
-            && let Some(place) = usize::try_from(index).ok().and_then(|index| self.pages.get_mut(index))
-            && let Some(page) = place.as_mut()
-        {
+        while let Entry::Occupied(page) = self.pages.entry(self.received / PAGE) {
             let at = (self.received % PAGE) as usize;
-            let run = page.run(at) as u64;
+            let run = page.get().run(at) as u64;
             self.received += run;
             if run == 0 || !self.received.is_multiple_of(PAGE) {
                 break;
             }
-            if page.unread_count == 0 {
-                *place = None;
+            if page.get().unread_count == 0 {
+                page.remove();
             }
         }
-        self.trim();
     }
 
-    /// Drops pages at the front that are of no use any more.
-    fn trim(&mut self) {
-        while self
-            .pages
-            .front()
-            .is_some_and(|page| page.is_none() && (self.first + 1) * PAGE <= self.received)
-        {
-            self.pages.pop_front();
-            self.first += 1;
-            self.read_from = self.read_from.saturating_sub(1);
-        }
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        let pages: usize = self.pages.values().map(|page| page.data.len()).sum();
+        self.chunks.iter().map(|(_, data)| data.len()).sum::<usize>() + pages
     }
 
     #[cfg(test)]
     fn memory(&self) -> usize {
         let chunks = self.chunks.iter().map(|(_, data)| data.len()).sum::<usize>();
-        let pages = self.pages.iter().flatten().map(|page| size_of::<Page>() + page.data.capacity());
-        chunks
-            + pages.sum::<usize>()
-            + self.chunks.capacity() * size_of::<(u64, Bytes)>()
-            + self.pages.capacity() * size_of::<usize>()
+        let pages =
+            self.pages.values().map(|page| size_of::<(u64, Box<Page>, Page)>() + page.data.capacity());
+        chunks + pages.sum::<usize>() + self.chunks.capacity() * size_of::<(u64, Bytes)>()
     }
 }
 
@@ -311,6 +303,14 @@ mod tests {
         let all: Vec<_> = std::iter::from_fn(|| buffer.read()).collect();
         assert!(buffer.is_empty());
         all
+    }
+
+    #[test]
+    fn memory_is_taken_for_what_arrived_however_far_ahead_it_lies() {
+        let mut buffer = Unordered::default();
+        buffer.insert(1 << 61, content(0..1), false);
+        assert!(buffer.memory() < 8192, "{}", buffer.memory());
+        assert_eq!(read_all(&mut buffer).len(), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The receiving part, through all of its states, and the credit it gives.
 
+use proptest::prelude::*;
+
 use super::*;
 
 const ME: Side = Side::Server;
@@ -262,4 +264,76 @@ fn a_wasteful_peer_is_copied() {
         pinned += usize::from(!burst.is_unique());
     }
     assert!(pinned <= 3, "{pinned}");
+}
+
+/// An end that takes 100,000 bytes.
+fn roomy() -> Streams {
+    let window = 100_000;
+    Streams::new(ME, StreamLimits { receive_window: window, stream_window_uni: window, ..limits() })
+}
+
+fn zeros(len: usize) -> Bytes {
+    Bytes::from(vec![0; len])
+}
+
+fn read_some(s: &mut Streams, id: StreamId, unordered: bool, chunks: usize) {
+    for _ in 0..chunks {
+        let chunk = if unordered { s.read_unordered(id).map(|(_, chunk)| chunk) } else { s.read(id) };
+        match chunk {
+            Some(RecvChunk::Data(data)) => s.consumed(id, data.len() as u64),
+            _ => return,
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_in_gaps_takes_up_no_memory() {
+    for unordered in [false, true] {
+        let mut s = roomy();
+        let id = uni(PEER, 0);
+        s.on_stream(id, 0, false, data("x")).unwrap();
+        assert_eq!(s.unread(), 1);
+        s.on_stream(id, 50_000, false, data("far ahead")).unwrap();
+        assert_eq!(s.unread(), 1 + 4096, "a byte, and a page");
+        read_some(&mut s, id, unordered, 9);
+        assert!(s.unread() <= 4096 + 9);
+        s.on_stream(id, 1, false, zeros(49_999)).unwrap();
+        assert!(s.unread() >= 49_999 && s.unread() <= 50_008 + 4096, "{}", s.unread());
+        match unordered {
+            false => {
+                s.on_reset_stream(id, code(1), 60_000).unwrap();
+            }
+            true => s.stop(id, code(1)),
+        }
+        assert_eq!(s.unread(), 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_charged_for_streams_that_were_read_and_no_less_than_what_others_hold(
+        pieces in prop::collection::vec((0_u64..60_000, 1_usize..3000, 0_usize..4), 0..40),
+        unordered: bool,
+        ending in 0..3,
+    ) {
+        let mut s = roomy();
+        let id = uni(PEER, 0);
+        for (offset, len, reads) in pieces {
+            s.on_stream(id, offset, false, zeros(len)).unwrap();
+            read_some(&mut s, id, unordered, reads);
+            let slot = s.table.find(id).unwrap();
+            let held = s.table.get(slot).unwrap().recv.held_bytes();
+            prop_assert!(s.unread() >= held as u64, "{} for {}", s.unread(), held);
+            prop_assert!(s.unread() <= 64_000 + 4096 * 17);
+        }
+        match ending {
+            0 => {
+                s.on_stream(id, 0, true, zeros(64_000)).unwrap();
+                read_some(&mut s, id, unordered, usize::MAX);
+            }
+            1 => drop(s.on_reset_stream(id, code(1), 64_000).unwrap()),
+            _ => s.stop(id, code(1)),
+        }
+        prop_assert_eq!(s.unread(), 0);
+    }
 }
