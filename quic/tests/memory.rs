@@ -141,3 +141,46 @@ async fn ten_thousand_streams_that_are_read_a_little_each_go_on() {
     }
     let _kept = in_time(writing).await.unwrap();
 }
+
+/// Sends datagrams for as long as they are taken.
+fn send_datagrams(tasks: &mut JoinSet<()>, connection: Connection) {
+    tasks.spawn(async move {
+        let data = bytes::Bytes::from(vec![7; 1000]);
+        while connection.send_datagram_wait(data.clone()).await.is_ok() {}
+    });
+}
+
+#[tokio::test]
+async fn datagrams_that_nobody_reads_are_charged_and_become_few_when_memory_is_short() {
+    let transport = TransportConfig::default();
+    let (client, server) = endpoints([transport.clone(), transport], 4 * MIB);
+    let mut senders = JoinSet::new();
+    let (ours, theirs) = connect(&client, &server).await;
+    send_datagrams(&mut senders, ours);
+    // A queue takes 1 MiB.
+    until(|| server.stats().memory_used >= CONNECTION + MIB - (64 << 10)).await;
+    assert!(server.stats().memory_used <= 2 * MIB);
+    senders.shutdown().await;
+    let (mut read, mut datagrams) = (Vec::new(), 0);
+    while let Ok(Ok(_)) =
+        tokio::time::timeout(Duration::from_millis(100), theirs.read_datagrams(&mut read, 100)).await
+    {
+        datagrams += std::mem::take(&mut read).len();
+    }
+    assert!(datagrams > 500, "{datagrams}");
+    until(|| server.stats().memory_used <= 2 * CONNECTION).await;
+    theirs.close(0_u8.into(), b"");
+
+    // Four of them would be all of the budget, three are three quarters: from there on queues are short.
+    let mut kept = Vec::new();
+    for _ in 0..4 {
+        let (ours, theirs) = connect(&client, &server).await;
+        send_datagrams(&mut senders, ours);
+        kept.push(theirs);
+    }
+    let dropped = || kept.iter().map(|theirs| theirs.stats().datagrams_unread).min().unwrap_or_default();
+    until(|| dropped() > 2000).await;
+    let stats = server.stats();
+    assert!(stats.memory_used < 4 * MIB && stats.turned_away_by.budget == 0, "{stats:?}");
+    senders.shutdown().await;
+}

@@ -151,7 +151,7 @@ impl EndpointConfigBuilder {
     ///
     /// Half of it is for datagrams that wait to be looked at; when that is full they are dropped. The other half is for what
     /// is kept of clients: a basic amount for each, TLS messages, packets that came before their keys. Clients that have
-    /// not proven their address may use half of that. Who comes when it is used up is asked to come again, or refused; who
+    /// not proven their address may use half of either. Who comes when it is used up is asked to come again, or refused; who
     /// makes us keep more than 8 KiB then is ended with CONNECTION_REFUSED. Early data (0-RTT) are not counted: their
     /// senders are known from an earlier connection, and the receive window bounds them.
     pub fn unauthenticated_memory(mut self, bytes: usize) -> Self {

@@ -100,7 +100,7 @@ impl ConnectionTask {
             spare: false,
             over: false,
             scratch: Scratch::default(),
-            datagrams: Datagrams::default(),
+            datagrams: Datagrams::new(config),
             tokens: None,
         };
         task.consider_socket(socket);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::connection_task::ConnectionTask;
 use super::shared::datagrams::{FateSender, Item};
+use crate::config::TransportConfig;
 use crate::packet::{DatagramFate, DatagramPolicy};
 use crate::proto::datagrams::Levels;
 use crate::proto::{DatagramEvent, OutgoingDatagram};
@@ -29,11 +30,21 @@ pub(super) struct Datagrams {
     max: Option<usize>,
     /// Somebody who waits for room was woken.
     pub(super) called: bool,
+    /// How much may wait to be read, and to be sent, bytes.
+    configured: [usize; 2],
+    /// What holds instead while memory is short.
+    limit: Option<usize>,
     /// Turns that it still leaves to readers.
     patience: u32,
 }
 
 impl Datagrams {
+    /// None yet.
+    pub(super) fn new(config: &TransportConfig) -> Self {
+        let configured = [config.datagram_receive_buffer_size, config.datagram_send_buffer_size];
+        Self { configured, ..Self::default() }
+    }
+
     /// Lets go of room that nothing takes up.
     pub(super) fn release_spare(&mut self) {
         self.outgoing.release_spare();
@@ -91,6 +102,26 @@ impl ConnectionTask {
             queue.give_up();
         }
         waits
+    }
+
+    /// Bounds what waits to be read and to be sent; `None` as configured.
+    pub(super) fn limit_datagrams(&mut self, limit: Option<usize>) {
+        if std::mem::replace(&mut self.datagrams.limit, limit) == limit {
+            return;
+        }
+        let [incoming, outgoing] = self
+            .datagrams
+            .configured
+            .map(|configured| limit.map_or(configured, |limit| configured.min(limit)));
+        self.ending.shared.datagrams_in.set_limit(incoming);
+        if self.ending.shared.datagrams_out.set_limit(outgoing) {
+            self.datagrams.held = usize::MAX;
+        }
+    }
+
+    /// Datagrams that wait to be read or to be sent, bytes. What handles have added since this turn began counts in the next.
+    pub(super) fn datagrams_held(&mut self) -> u64 {
+        (self.ending.shared.datagrams_in.weight() + self.connection.datagrams().queued()) as u64
     }
 
     /// Tells the handles how much they may send, and how large it may be.

@@ -6,21 +6,23 @@ use super::inbox::{self, Inbox};
 use super::shared::budget::Pressure;
 use super::shared::send_pool;
 
-/// The receive window of a connection while memory is short, bytes; and the least that is accepted for sending.
+/// The receive window of a connection while memory is short, bytes; also the least that is accepted for sending, and the most
+/// of datagrams that waits to be read, and to be sent.
 const SCANTY: u64 = 64 << 10;
 
 impl ConnectionTask {
     /// Adapts the bounds. True if there is to be another turn soon.
     pub(super) fn adapt(&mut self) -> bool {
-        let shared = &self.ending.shared;
         let unread = self.connection.streams().unread();
-        self.ending.account.hold(unread + shared.pool.used() + self.pinned);
+        let held = unread + self.ending.shared.pool.used() + self.pinned + self.datagrams_held();
+        self.ending.account.hold(held);
         let pressure = self.ending.account.pressure();
         let limit = match pressure {
             Pressure::Low => (2 * self.connection.congestion_window()).max(send_pool::FLOOR),
             Pressure::High | Pressure::Full => SCANTY,
         };
-        shared.pool.set_limit(limit.min(self.send_budget));
+        self.ending.shared.pool.set_limit(limit.min(self.send_budget));
+        self.limit_datagrams((pressure != Pressure::Low).then_some(SCANTY as usize));
         let grown = self.tune_window(pressure);
         self.follow_window(pressure) | grown
     }

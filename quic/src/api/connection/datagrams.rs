@@ -235,7 +235,9 @@ impl Connection {
             },
             |ticket| queue.cancel(ticket),
         );
-        read.await.ok_or_else(|| self.datagrams_ended())
+        let read = read.await.ok_or_else(|| self.datagrams_ended());
+        self.report_reading();
+        read
     }
 
     /// A datagram of the peer if there is one now; `None` if not.
@@ -246,7 +248,9 @@ impl Connection {
         if let Some(ConnectionError::LocallyClosed) = self.shared.closed() {
             return Err(ConnectionError::LocallyClosed);
         }
-        match self.shared.datagrams_in.try_read() {
+        let read = self.shared.datagrams_in.try_read();
+        self.report_reading();
+        match read {
             Ok(data) => Ok(Some(data)),
             Err(true) => Ok(None),
             Err(false) => Err(self.datagrams_ended()),
@@ -274,7 +278,9 @@ impl Connection {
             },
             |ticket| queue.cancel(ticket),
         );
-        read.await.ok_or_else(|| self.datagrams_ended())
+        let read = read.await.ok_or_else(|| self.datagrams_ended());
+        self.report_reading();
+        read
     }
 
     /// How large a datagram may be now, bytes; `None` if the peer takes none, if this end is configured to send none, and
@@ -292,6 +298,13 @@ impl Connection {
     #[must_use]
     pub fn datagram_send_buffer_space(&self) -> usize {
         self.shared.datagrams_out.space()
+    }
+
+    /// What was read is not held any more.
+    fn report_reading(&self) {
+        if self.shared.datagrams_in.is_stale() {
+            self.shared.inbox.signal.set();
+        }
     }
 
     fn leave_line(&self, ticket: u64) {

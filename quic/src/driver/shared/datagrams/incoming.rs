@@ -9,19 +9,27 @@ use bytes::Bytes;
 use super::super::waiters::{Waiters, Woken};
 use crate::config::TransportConfig;
 use crate::driver::lock;
-use crate::driver::sync::{AtomicU64, Mutex};
+use crate::driver::sync::{AtomicU64, AtomicUsize, Mutex};
 use crate::packet::{DatagramPolicy, datagram_weight};
 
 /// Made room for before the lock where many are read at once.
 const ROOM: usize = 64;
 
+/// The task hears of readers when they have taken so many bytes that it still counts as held.
+const STALE: usize = 64 << 10;
+
 /// From the task to any number of readers; bounded by bytes, and by policy.
 #[derive(Debug)]
 pub struct Incoming {
     state: Mutex<State>,
-    capacity: usize,
+    /// How much there may be, bytes: less than what is configured while memory is short.
+    limit: AtomicUsize,
     policy: DatagramPolicy,
     unread: AtomicU64,
+    /// How much there is, bytes; to be read without the lock.
+    weight: AtomicUsize,
+    /// The same, as the task knows it.
+    known: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -39,10 +47,42 @@ impl Incoming {
     pub fn new(config: &TransportConfig) -> Self {
         Self {
             state: Mutex::default(),
-            capacity: config.datagram_receive_buffer_size,
+            limit: AtomicUsize::new(config.datagram_receive_buffer_size),
             policy: config.datagram_receive_policy,
             unread: AtomicU64::new(0),
+            weight: AtomicUsize::new(0),
+            known: AtomicUsize::new(0),
         }
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// To be called under the lock, after changes.
+    fn publish(&self, state: &State) {
+        self.weight.store(state.weight, Ordering::Relaxed);
+    }
+
+    /// For the task: how much there may be from now on, bytes. What is there beyond it is dropped.
+    pub fn set_limit(&self, limit: usize) {
+        if self.limit.swap(limit, Ordering::Relaxed) > limit {
+            self.deliver(&mut VecDeque::new());
+        }
+    }
+
+    /// For the task: how much there is, bytes.
+    pub fn weight(&self) -> usize {
+        let weight = self.weight.load(Ordering::Relaxed);
+        self.known.store(weight, Ordering::Relaxed);
+        weight
+    }
+
+    /// For readers, after reading: true if the task is to look again how much there is.
+    pub fn is_stale(&self) -> bool {
+        let weight = self.weight.load(Ordering::Relaxed);
+        let stale = |known: usize| known >= weight + STALE;
+        stale(self.known.load(Ordering::Relaxed)) && stale(self.known.swap(weight, Ordering::Relaxed))
     }
 
     /// For the task: adds what has arrived, and drops what there is no room for. Leaves `arrived` empty. True if readers
@@ -50,7 +90,7 @@ impl Incoming {
     pub fn deliver(&self, arrived: &mut VecDeque<Bytes>) -> bool {
         let weight: usize = arrived.iter().map(|data| datagram_weight(data.len())).sum();
         // What is dropped goes after the lock: its buffer may have another to go back to.
-        let mut dropped = VecDeque::new();
+        let (mut dropped, limit) = (VecDeque::new(), self.limit());
         let (woken, crowded) = {
             let mut state = lock(&self.state);
             let before = state.queue.len();
@@ -61,7 +101,7 @@ impl Incoming {
             }
             state.weight += weight;
             // Of one that is larger than the whole queue there can be one.
-            while state.weight > self.capacity && state.queue.len() > 1 {
+            while state.weight > limit && state.queue.len() > 1 {
                 let unwanted = match self.policy {
                     DatagramPolicy::DropOldest => state.queue.pop_front(),
                     DatagramPolicy::DropNewest => state.queue.pop_back(),
@@ -72,7 +112,8 @@ impl Incoming {
             let news = if before == 0 { state.queue.len() } else { state.queue.len().saturating_sub(before) };
             let news = news.min(state.waiters.len());
             let woken = Woken((0..news).filter_map(|_| state.waiters.pop()).collect());
-            (woken, state.is_crowded(self.capacity))
+            self.publish(&state);
+            (woken, state.is_crowded(limit))
         };
         woken.wake();
         if !dropped.is_empty() {
@@ -83,7 +124,7 @@ impl Incoming {
 
     /// For the task: whether it is half full, and readers that come now and then have not come yet.
     pub fn is_crowded(&self) -> bool {
-        lock(&self.state).is_crowded(self.capacity)
+        lock(&self.state).is_crowded(self.limit())
     }
 
     /// For the task: it has waited for readers in vain, and will not do so again before one has come.
@@ -109,6 +150,7 @@ impl Incoming {
         let mut state = lock(&self.state);
         state.attended = true;
         let count = state.take(into, limit);
+        self.publish(&state);
         if count > 0 || limit == 0 {
             if let Some(ticket) = ticket.take() {
                 state.waiters.remove(ticket);
@@ -127,6 +169,7 @@ impl Incoming {
         let mut state = lock(&self.state);
         state.attended = true;
         if let Some(data) = state.pop() {
+            self.publish(&state);
             if let Some(ticket) = ticket.take() {
                 state.waiters.remove(ticket);
             }
@@ -143,7 +186,9 @@ impl Incoming {
     pub fn try_read(&self) -> Result<Bytes, bool> {
         let mut state = lock(&self.state);
         state.attended = true;
-        state.pop().ok_or(!state.closed)
+        let data = state.pop();
+        self.publish(&state);
+        data.ok_or(!state.closed)
     }
 
     /// Gives up waiting; a datagram that the waiter was woken for goes to the next.
@@ -168,12 +213,6 @@ impl Incoming {
             state.waiters.take()
         };
         woken.wake();
-    }
-
-    /// What it counts as holding, bytes.
-    #[cfg(test)]
-    pub fn weight(&self) -> usize {
-        lock(&self.state).weight
     }
 }
 
@@ -224,6 +263,21 @@ mod tests {
         assert!(read.is_pending() == into.is_empty());
         ticket.into_iter().for_each(|ticket| queue.cancel(ticket));
         into.iter().map(|data| data[0]).collect()
+    }
+
+    #[test]
+    fn a_lower_limit_holds_at_once_and_readers_tell_when_much_is_gone() {
+        let queue = queue(5, DatagramPolicy::DropOldest);
+        queue.deliver(&mut arrived(0..5));
+        queue.set_limit(2 * datagram_weight(10));
+        assert_eq!((queue.unread(), queue.weight()), (3, 2 * datagram_weight(10)));
+        queue.set_limit(1 << 20);
+        assert_eq!(read(&queue, 9), [3, 4]);
+        assert!(!queue.is_stale(), "not for so little");
+        queue.deliver(&mut (0..3).map(|_| vec![0; STALE].into()).collect());
+        assert!(queue.weight() > 3 * STALE);
+        read(&queue, 1);
+        assert!(queue.is_stale() && !queue.is_stale(), "once");
     }
 
     #[test]

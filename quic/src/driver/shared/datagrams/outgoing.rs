@@ -11,7 +11,7 @@ use super::fate::FateSender;
 use super::line::Line;
 use crate::config::TransportConfig;
 use crate::driver::lock;
-use crate::driver::sync::{AtomicBool, AtomicU64, Mutex};
+use crate::driver::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex};
 use crate::packet::{DatagramFate, DatagramPolicy, datagram_weight};
 use crate::proto::datagrams::{Leveled, Levels};
 
@@ -57,7 +57,8 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Outgoing {
     state: Mutex<State>,
-    capacity: usize,
+    /// How much there may be, bytes: less than what is configured while memory is short.
+    limit: AtomicUsize,
     policy: DatagramPolicy,
     /// There is something for the task, or about to be.
     news: AtomicBool,
@@ -147,11 +148,21 @@ impl Outgoing {
     pub fn new(config: &TransportConfig) -> Self {
         Self {
             state: Mutex::default(),
-            capacity: config.datagram_send_buffer_size,
+            limit: AtomicUsize::new(config.datagram_send_buffer_size),
             policy: config.datagram_send_policy,
             news: AtomicBool::new(false),
             unsent: AtomicU64::new(0),
         }
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// For the task: how much there may be from now on, bytes. True if that is more than before; then
+    /// [`Outgoing::set_held`] is to be called, for those in line. What is there already stays.
+    pub fn set_limit(&self, limit: usize) -> bool {
+        self.limit.swap(limit, Ordering::Relaxed) < limit
     }
 
     /// Takes a datagram at once, or not at all. True if the task is to be woken.
@@ -161,7 +172,7 @@ impl Outgoing {
         let pushed = {
             let mut state = lock(&self.state);
             let first = state.queue.is_empty();
-            state.admit(self.capacity, size, policy, &mut evicted).map(|()| {
+            state.admit(self.limit(), size, policy, &mut evicted).map(|()| {
                 state.queue.push(item);
                 first
             })
@@ -193,7 +204,7 @@ impl Outgoing {
             let mut state = lock(&self.state);
             let first = state.queue.is_empty();
             for next in data.iter_mut() {
-                refused = state.admit(self.capacity, (next.len(), 0), policy, &mut evicted).err();
+                refused = state.admit(self.limit(), (next.len(), 0), policy, &mut evicted).err();
                 if refused.is_some() {
                     break;
                 }
@@ -235,7 +246,7 @@ impl Outgoing {
         cx: &Context<'_>,
     ) -> Poll<Result<bool, Refused>> {
         let Some(len) = data.first().map(Bytes::len) else { return Poll::Ready(Ok(false)) };
-        let capacity = self.capacity;
+        let capacity = self.limit();
         let mut taken = 0;
         let polled = self.poll_in_line(len, ticket, cx, |state| {
             for next in data.iter_mut() {
@@ -259,10 +270,10 @@ impl Outgoing {
     ) -> Poll<Result<bool, Refused>> {
         let (first, next) = {
             let mut state = lock(&self.state);
-            if let Err(refused) = state.check(self.capacity, len) {
+            if let Err(refused) = state.check(self.limit(), len) {
                 return Poll::Ready(Err(refused));
             }
-            if !state.line.may_go(*ticket) || !state.fits(self.capacity, len) {
+            if !state.line.may_go(*ticket) || !state.fits(self.limit(), len) {
                 state.line.wait(ticket, cx.waker());
                 return Poll::Pending;
             }
@@ -271,7 +282,7 @@ impl Outgoing {
             }
             let first = state.queue.is_empty();
             push(&mut state);
-            (first, if state.fits(self.capacity, 0) { state.line.call() } else { None })
+            (first, if state.fits(self.limit(), 0) { state.line.call() } else { None })
         };
         wake(next);
         Poll::Ready(Ok(self.tell(first)))
@@ -291,13 +302,13 @@ impl Outgoing {
 
     /// How large a datagram may be; `None` if there can be none.
     pub fn max(&self) -> Option<usize> {
-        lock(&self.state).max.filter(|_| self.capacity > 0)
+        lock(&self.state).max.filter(|_| self.limit() > 0)
     }
 
     /// How large a datagram may be so that no other gives way to it, bytes.
     pub fn space(&self) -> usize {
         let used = lock(&self.state).used();
-        self.capacity.saturating_sub(used).saturating_sub(datagram_weight(0))
+        self.limit().saturating_sub(used).saturating_sub(datagram_weight(0))
     }
 
     /// How many were dropped here.
@@ -323,7 +334,7 @@ impl Outgoing {
         let (next, again) = {
             let mut state = lock(&self.state);
             state.held = held;
-            if !state.has_room(self.capacity) {
+            if !state.has_room(self.limit()) {
                 return false;
             }
             let next = state.line.pass_on().or_else(|| state.line.call());
