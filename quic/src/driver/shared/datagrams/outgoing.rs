@@ -367,7 +367,8 @@ impl Outgoing {
 
     fn tell(&self, first: bool) -> bool {
         if first {
-            self.news.store(true, Ordering::Release);
+            // Not a store: several may tell at a time, and the task has to see what each of them did before.
+            self.news.swap(true, Ordering::AcqRel);
         }
         first
     }
