@@ -54,9 +54,11 @@ pub struct EndpointStats {
     /// Closed connections that are remembered now, to answer late datagrams.
     pub closed_connections: usize,
     /// What connections hold now of [`memory_budget`](crate::config::EndpointConfigBuilder::memory_budget), bytes: 16 KiB for
-    /// each, what arrived and was not read, what was written and is not acknowledged, datagrams not looked at yet.
+    /// each, what arrived and was not read, what was written and is not acknowledged, datagrams (RFC 9221) that wait to be read
+    /// or sent, and UDP datagrams not looked at yet.
     pub memory_used: u64,
-    /// By how much the receive windows of all connections exceed what they began with, bytes.
+    /// By how much the receive windows of all connections exceed what they began with, bytes; those out of use for 5 s count
+    /// for an eighth.
     pub memory_granted: u64,
     /// How often the receive window of a connection would have grown, but there was no budget for it.
     pub windows_held_back: u64,

@@ -161,12 +161,13 @@ impl EndpointConfigBuilder {
 
     /// How many bytes all connections together may hold. Default 1 GiB, at least 1 MiB.
     ///
-    /// A connection counts for 16 KiB, and for what has arrived and was not read, what was written and is not acknowledged, and
-    /// datagrams that wait for its task. When three quarters are used no receive window grows, those that tune themselves
-    /// become small, and so do send budgets. When all is used clients are asked to come again, or refused if they have. By
-    /// how much windows exceed what they began with is counted apart, and has the same limit.
+    /// A connection counts for 16 KiB, and for what has arrived and was not read, what was written and is not acknowledged,
+    /// datagrams (RFC 9221) that wait to be read or sent, and UDP datagrams that wait for its task. When three quarters are
+    /// used no receive window grows, those that tune themselves become small, and so do send budgets and queues of datagrams.
+    /// When all is used clients are asked to come again, or refused if they have. By how much windows exceed what they began
+    /// with is counted apart, and has the same limit; a window on which nothing has arrived for 5 s counts for an eighth there.
     ///
-    /// What was promised to peers is kept: whoever has so many connections that the windows they begin with
+    /// Windows that connections begin with are not reserved, and what was promised to peers is kept: whoever has so many connections that the windows they begin with
     /// ([`initial_receive_window`](super::TransportConfigBuilder::initial_receive_window)) do not fit, and reads from none
     /// of them, can still be made to hold more.
     pub fn memory_budget(mut self, bytes: u64) -> Self {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::datagrams::Datagrams;
 use super::ending::Ending;
+use super::memory::WindowUse;
 use super::moving::Moves;
 use super::shared::chunks::Chunks;
 use super::shared::stream::Stream;
@@ -39,6 +40,8 @@ pub struct ConnectionTask {
     pub(super) first_window: u64,
     /// It tunes itself.
     pub(super) tuned: bool,
+    /// Whether it is of use.
+    pub(super) window_use: WindowUse,
     /// Weight of what is in the inbox, or was and is not done with.
     pub(super) pinned: u64,
     /// Datagrams that it had no room for.
@@ -90,6 +93,7 @@ impl ConnectionTask {
             window: 0,
             first_window,
             tuned: config.max_receive_window > first_window,
+            window_use: WindowUse::new(super::now()),
             pinned: 0,
             overflowed: 0,
             inbox_limit: 0,

@@ -1,6 +1,8 @@
 //! How much memory a connection may hold: at the end of a turn, everything that bounds it follows what has changed, on the
 //! connection and on the endpoint.
 
+use std::time::{Duration, Instant};
+
 use super::connection_task::ConnectionTask;
 use super::inbox::{self, Inbox};
 use super::shared::budget::Pressure;
@@ -10,9 +12,44 @@ use super::shared::send_pool;
 /// of datagrams that waits to be read, and to be sent.
 const SCANTY: u64 = 64 << 10;
 
+/// A connection on which no stream data has arrived for so long does not use its receive window. Longer than a busy one is
+/// ever silent, and than most pauses between a request and the next.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// When the receive window was last of use.
+pub(super) struct WindowUse {
+    /// Stream data that have arrived, bytes.
+    received: u64,
+    /// When the last of them did.
+    at: Instant,
+    /// That is long ago.
+    idle: bool,
+}
+
+impl WindowUse {
+    /// In use from now on.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { received: 0, at: now, idle: false }
+    }
+
+    fn observe(&mut self, now: Instant, received: u64) {
+        if std::mem::replace(&mut self.received, received) != received {
+            self.at = now;
+        }
+        self.idle = now >= self.at + IDLE;
+    }
+}
+
 impl ConnectionTask {
+    /// When the task has to look again although the protocol has nothing to do: its window may be out of use then.
+    pub(super) fn window_deadline(&self) -> Option<Instant> {
+        let grown = self.ending.account.granted() > 0;
+        (grown && !self.window_use.idle).then(|| self.window_use.at + IDLE)
+    }
+
     /// Adapts the bounds. True if there is to be another turn soon.
-    pub(super) fn adapt(&mut self) -> bool {
+    pub(super) fn adapt(&mut self, now: Instant) -> bool {
+        self.window_use.observe(now, self.connection.streams().received());
         let unread = self.connection.streams().unread();
         let held = unread + self.ending.shared.pool.used() + self.pinned + self.datagrams_held();
         self.ending.account.hold(held);
@@ -32,7 +69,13 @@ impl ConnectionTask {
         let account = &mut self.ending.account;
         let streams = self.connection.streams();
         let before = streams.receive_window();
-        if pressure == Pressure::Low {
+        let idle = self.window_use.idle;
+        if pressure == Pressure::Low && idle {
+            if self.tuned && before > self.first_window {
+                // The credit that is out stays out. Whoever uses it finds that it is not renewed, and has to earn more.
+                streams.set_receive_window_ceiling(self.first_window);
+            }
+        } else if pressure == Pressure::Low {
             // As small as one that begins it may be for nothing.
             let beyond = |window: u64| window.saturating_sub(self.first_window);
             if let Some(window) = streams.wanted_receive_window()
@@ -44,7 +87,7 @@ impl ConnectionTask {
             streams.set_receive_window_ceiling(SCANTY.min(self.first_window));
             account.count_shrunk();
         }
-        account.set_granted(streams.committed().saturating_sub(self.first_window));
+        account.set_granted(streams.committed().saturating_sub(self.first_window), idle);
         streams.receive_window() > before
     }
 

@@ -55,7 +55,7 @@ impl ConnectionTask {
             return Poll::Ready(());
         }
         self.spare |= self.busy;
-        again |= self.adapt();
+        again |= self.adapt(now);
         self.publish();
         again |= self.datagrams.called;
         let streams = &self.ending.streams;
@@ -64,7 +64,8 @@ impl ConnectionTask {
             self.ending.shared.advance(|progress| progress.drained = number);
         }
         again |= self.ending.shared.pool.pass_on();
-        again |= self.timer.poll(self.deadline, cx);
+        let deadline = [self.deadline, self.window_deadline()].into_iter().flatten().min();
+        again |= self.timer.poll(deadline, cx);
         if self.transmitter.is_parked() {
             again |= self.transmitter.poll_unblocked(cx).is_ready();
         }

@@ -11,6 +11,9 @@ pub const CONNECTION: u64 = 16 << 10;
 /// What connections hold is counted in steps of so many bytes.
 const STEP: u64 = 16 << 10;
 
+/// What is granted to a connection that makes no use of it counts for this part.
+const IDLE_SHARE: u64 = 8;
+
 /// How much of the budget is used.
 #[derive(Debug, Copy, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
@@ -122,9 +125,16 @@ impl Account {
         self.budget.shrunk.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whatever was asked for: the peer may make us hold so many bytes more than it could at first.
-    pub fn set_granted(&mut self, bytes: u64) {
-        replace(&self.budget.granted, &mut self.granted, bytes);
+    /// Whatever was asked for: the peer may make us hold so many bytes more than it could at first. If it makes no use of
+    /// that, it counts for little.
+    pub fn set_granted(&mut self, bytes: u64, idle: bool) {
+        let counted = if idle { bytes / IDLE_SHARE } else { bytes };
+        replace(&self.budget.granted, &mut self.granted, counted);
+    }
+
+    /// What counts as granted.
+    pub fn granted(&self) -> u64 {
+        self.granted
     }
 }
 
@@ -158,7 +168,7 @@ mod tests {
         assert_eq!(budget.used(), CONNECTION + STEP);
         account.hold(STEP);
         assert_eq!(budget.used(), CONNECTION + STEP);
-        account.set_granted(5);
+        account.set_granted(5, false);
         let other = Account::new(budget.clone());
         drop(account);
         assert_eq!((budget.used(), budget.granted()), (CONNECTION, 0));
@@ -188,8 +198,15 @@ mod tests {
         assert!(!b.grow(600, 1600) && !b.grow(600, 1600));
         assert_eq!((budget.granted(), budget.held_back()), (600, 1));
         assert!(b.grow(400, 1400));
-        a.set_granted(0);
+        a.set_granted(0, false);
         assert!(b.grow(600, 2000));
+        b.set_granted(1000, true);
+        assert_eq!(budget.granted(), 125, "an eighth");
+        assert!(a.grow(800, 1800));
+        // It is in use again: more is granted than should be, and nothing more is.
+        b.set_granted(1000, false);
+        assert!(budget.granted() == 1800 && !a.grow(1, 1801));
+        drop(a);
         drop(b);
         assert_eq!(budget.granted(), 0);
     }

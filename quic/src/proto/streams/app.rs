@@ -195,6 +195,12 @@ impl Streams {
         self.received.committed()
     }
 
+    /// How much the peer has sent on all streams so far, as flow control counts it: bytes.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.received()
+    }
+
     /// Memory of data that has arrived and was not consumed, bytes. What came out of order counts in whole pages of 4 KiB,
     /// what is missing before it does not.
     #[must_use]
