@@ -299,6 +299,23 @@ async fn a_stream_can_be_read_without_order() {
 }
 
 #[tokio::test]
+async fn a_read_of_nothing_takes_nothing() {
+    let pair = Pair::with(TransportConfig::default());
+    let (client, server) = pair.connect().await;
+    let mut send = client.open_uni().await.unwrap();
+    send.write_all(b"all of it").await.unwrap();
+    drop(send.finish());
+    let mut recv = in_time(server.accept_uni()).await.unwrap();
+    assert_eq!(in_time(recv.read_chunk(0)).await.unwrap(), Some(Bytes::new()));
+    let mut recv = recv.into_unordered();
+    for (max, offset, bytes) in [(0, 0, ""), (3, 0, "all"), (0, 3, ""), (9, 3, " of it")] {
+        let chunk = in_time(recv.read_chunk(max)).await.unwrap().unwrap();
+        assert_eq!((chunk.offset, &chunk.bytes[..]), (offset, bytes.as_bytes()));
+    }
+    assert_eq!(in_time(recv.read_chunk(0)).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn ten_thousand_open_streams_each_read_a_little() {
     const STREAMS: u64 = 10_000;
     let transport = TransportConfig::builder()

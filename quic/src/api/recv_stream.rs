@@ -81,7 +81,8 @@ impl RecvStream {
         Ok(())
     }
 
-    /// The next bytes, at most `max`, without copying; `None` at the end of the stream.
+    /// The next bytes, at most `max`, without copying; `None` at the end of the stream. With a `max` of 0 it waits for data as
+    /// well, and takes none.
     ///
     /// A small chunk can keep a larger buffer in memory; copy it if it is kept for long.
     ///

@@ -18,7 +18,7 @@ use crate::wire::VarInt;
 pub struct Chunk {
     /// Position of the first byte in the stream.
     pub offset: u64,
-    /// The bytes, at least one.
+    /// The bytes; at least one, unless none were asked for.
     pub bytes: Bytes,
 }
 
@@ -49,6 +49,8 @@ impl UnorderedRecvStream {
 
     /// A piece that was not read yet, at most `max` bytes, without copying where that can be; `None` at the end of the
     /// stream, when all of it was read.
+    ///
+    /// With a `max` of 0 it waits for data as well, and takes none.
     ///
     /// A small chunk can keep a larger buffer in memory; copy it if it is kept for long.
     ///
@@ -82,7 +84,7 @@ impl UnorderedRecvStream {
         }
         let Some((offset, mut bytes)) = self.local.pop_front() else { return Poll::Ready(Ok(None)) };
         if bytes.len() > max {
-            let rest = bytes.split_off(max.max(1));
+            let rest = bytes.split_off(max);
             self.local.push_front((offset + bytes.len() as u64, rest));
         }
         self.stream.count_read(bytes.len() as u64);

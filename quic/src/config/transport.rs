@@ -134,7 +134,8 @@ impl TransportConfigBuilder {
     /// How many bytes of one stream the peer may send before the application reads them: always the same, where windows
     /// tune themselves otherwise.
     ///
-    /// At most this much data per round trip arrives on a stream.
+    /// At most this much data per round trip arrives on a stream. Memory is taken for what arrives, however large the window
+    /// and however far ahead in the stream that lies.
     pub fn stream_receive_window(self, bytes: u64) -> Self {
         self.initial_stream_receive_window(bytes).max_stream_receive_window(bytes)
     }

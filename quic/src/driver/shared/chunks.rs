@@ -31,9 +31,9 @@ impl Chunks {
         Some(std::mem::replace(&mut self.first, next))
     }
 
-    /// Takes at most `max` bytes, not none, off the first chunk.
+    /// Takes at most `max` bytes off the first chunk.
     pub fn pop_up_to(&mut self, max: usize) -> Option<Bytes> {
-        if self.first.len() > max { Some(self.first.split_to(max.max(1))) } else { self.pop() }
+        if self.first.len() > max { Some(self.first.split_to(max)) } else { self.pop() }
     }
 
     /// Moves all of `other` to the end.

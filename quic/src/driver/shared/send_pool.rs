@@ -150,7 +150,7 @@ impl SendPool {
     }
 
     fn quarter_is_free(&self) -> bool {
-        self.free() >= self.limit.load(Ordering::SeqCst) / 4
+        self.free() >= (self.limit.load(Ordering::SeqCst) / 4).max(1)
     }
 
     fn take(&self, want: u64) -> Option<u64> {
@@ -214,6 +214,21 @@ mod tests {
         assert_eq!((counts[0].wakes(), counts[1].wakes()), (1, 0));
         pool.release(FLOOR - FLOOR / 4);
         assert_eq!(counts[1].wakes(), 1);
+    }
+
+    #[test]
+    fn a_pool_of_a_few_bytes_that_is_full_wakes_nobody() {
+        for limit in 1..4 {
+            let pool = SendPool::new(limit);
+            assert_eq!(pool.poll_reserve(9, &mut None, None), Poll::Ready(limit));
+            let (waker, count) = CountingWaker::pair();
+            let mut ticket = None;
+            assert!(pool.poll_reserve(1, &mut ticket, Some(&Context::from_waker(&waker))).is_pending());
+            assert!(!pool.pass_on() && !pool.pass_on(), "the task would look again for ever");
+            assert_eq!(count.wakes(), 0);
+            pool.release(1);
+            assert_eq!(count.wakes(), 1);
+        }
     }
 
     #[test]
