@@ -1,27 +1,16 @@
 //! Every async function is dropped at its await points, again and again: nothing may get lost.
 
+#[path = "common/cancelling.rs"]
+mod cancelling;
 mod common;
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use cancelling::cancelling;
 use common::{Pair, in_time, pattern};
 use gannet::config::TransportConfig;
 use gannet::{ConnectionError, KeyUpdateError, VarInt};
-
-/// Polls a future of `make` once, and drops it if it is not ready; makes a new one the next time it may be.
-async fn cancelling<F: Future>(mut make: impl FnMut() -> F) -> F::Output {
-    loop {
-        let polled = {
-            let future = pin!(make());
-            future.poll(&mut Context::from_waker(Waker::noop()))
-        };
-        match polled {
-            Poll::Ready(output) => return output,
-            Poll::Pending => tokio::task::yield_now().await,
-        }
-    }
-}
 
 fn narrow() -> Pair {
     let transport = TransportConfig::builder()

@@ -1,5 +1,7 @@
 //! Datagrams over real sockets, and what handles see of them.
 
+#[path = "common/cancelling.rs"]
+mod cancelling;
 #[expect(dead_code, reason = "not all of it is needed here")]
 mod common;
 
@@ -8,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cancelling::cancelling;
 use common::{Pair, configs, in_time, localhost};
 use gannet::config::{DatagramPolicy, EarlyDataPolicy, TransportConfig, TransportConfigBuilder};
 use gannet::{
@@ -156,20 +159,6 @@ async fn senders_that_wait_lose_nothing_and_keep_their_order() {
     };
     in_time(async { tokio::join!(send(0), send(1000), receive) }).await;
     assert_eq!(client.stats().datagrams_unsent, 0);
-}
-
-/// Polls a future of `make` once, and drops it if it is not ready; makes a new one the next time it may be.
-async fn cancelling<F: Future>(mut make: impl FnMut() -> F) -> F::Output {
-    loop {
-        let polled = {
-            let future = pin!(make());
-            future.poll(&mut Context::from_waker(Waker::noop()))
-        };
-        match polled {
-            Poll::Ready(output) => return output,
-            Poll::Pending => tokio::task::yield_now().await,
-        }
-    }
 }
 
 #[tokio::test]

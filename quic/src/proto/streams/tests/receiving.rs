@@ -272,10 +272,6 @@ fn roomy() -> Streams {
     Streams::new(ME, StreamLimits { receive_window: window, stream_window_uni: window, ..limits() })
 }
 
-fn zeros(len: usize) -> Bytes {
-    Bytes::from(vec![0; len])
-}
-
 fn read_some(s: &mut Streams, id: StreamId, unordered: bool, chunks: usize) {
     for _ in 0..chunks {
         let chunk = if unordered { s.read_unordered(id).map(|(_, chunk)| chunk) } else { s.read(id) };
@@ -297,7 +293,7 @@ fn what_is_missing_in_gaps_takes_up_no_memory() {
         assert_eq!(s.unread(), 1 + 4096, "a byte, and a page");
         read_some(&mut s, id, unordered, 9);
         assert!(s.unread() <= 4096 + 9);
-        s.on_stream(id, 1, false, zeros(49_999)).unwrap();
+        s.on_stream(id, 1, false, zeroes(49_999)).unwrap();
         assert!(s.unread() >= 49_999 && s.unread() <= 50_008 + 4096, "{}", s.unread());
         match unordered {
             false => {
@@ -319,7 +315,7 @@ proptest! {
         let mut s = roomy();
         let id = uni(PEER, 0);
         for (offset, len, reads) in pieces {
-            s.on_stream(id, offset, false, zeros(len)).unwrap();
+            s.on_stream(id, offset, false, zeroes(len)).unwrap();
             read_some(&mut s, id, unordered, reads);
             let slot = s.table.find(id).unwrap();
             let held = s.table.get(slot).unwrap().recv.held_bytes();
@@ -328,7 +324,7 @@ proptest! {
         }
         match ending {
             0 => {
-                s.on_stream(id, 0, true, zeros(64_000)).unwrap();
+                s.on_stream(id, 0, true, zeroes(64_000)).unwrap();
                 read_some(&mut s, id, unordered, usize::MAX);
             }
             1 => drop(s.on_reset_stream(id, code(1), 64_000).unwrap()),
