@@ -72,6 +72,12 @@ impl Pacer {
         self.at = self.at.max(now);
     }
 
+    /// The most bytes that leave at once, at this rate.
+    #[must_use]
+    pub fn burst(rate: u64, datagram: u64) -> u64 {
+        capacity(rate, datagram)
+    }
+
     fn level_at(&self, now: Instant, rate: u64, datagram: u64) -> i64 {
         let capacity = signed(capacity(rate, datagram));
         let Some(level) = self.level else { return capacity };

@@ -11,11 +11,13 @@ use super::PathCc;
 use crate::config::AckFrequency;
 use crate::wire::frame::AckFrequency as AckFrequencyFrame;
 
-/// Acknowledgments in a round trip, as the window fills it: twice as many as slow start needs samples of the round-trip
-/// time (RFC 9406 §4.2).
-const PER_WINDOW: u64 = 16;
+/// Acknowledgments in a round trip, as the window fills it: four times as many as slow start needs samples of the
+/// round-trip time (RFC 9406 §4.2).
+const PER_WINDOW: u64 = 32;
 
-/// Fewer acknowledgments than one for so many packets save nothing worth while.
+/// Fewer acknowledgments than one for so many packets save nothing worth while. One for more packets than the pacer lets
+/// out at once would turn a steady flow into trains with pauses between them, and where a queue is full the trains of a
+/// large flow leave no room for the packets of a small one.
 const MOST_PACKETS: u64 = 64;
 
 /// The peer is first asked for anything when the window holds so many packets ...
@@ -142,7 +144,7 @@ impl AckRequests {
                     unasked
                 } else {
                     let max_ack_delay = (path.rtt.smoothed() / 4).min(self.peer_max_ack_delay);
-                    let packets = (packets / PER_WINDOW).clamp(2, MOST_PACKETS);
+                    let packets = (packets / PER_WINDOW).min(path.burst_packets()).clamp(2, MOST_PACKETS);
                     Wish { packets, max_ack_delay, reordering_threshold: path.packet_threshold() }
                 }
             }

@@ -106,6 +106,13 @@ impl PathCc {
         self.window() / u64::from(self.max_datagram_size.max(1))
     }
 
+    /// How many full datagrams the pacer lets out at once.
+    #[must_use]
+    pub(super) fn burst_packets(&self) -> u64 {
+        let datagram = u64::from(self.max_datagram_size.max(1));
+        Pacer::burst(self.congestion.pacing_rate(self.rtt.get()), datagram) / datagram
+    }
+
     /// How much the congestion window leaves, bytes.
     #[must_use]
     pub fn room(&self) -> u64 {

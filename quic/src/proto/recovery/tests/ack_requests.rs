@@ -62,16 +62,28 @@ fn requests_follow_the_window_and_the_round_trip() {
         }
         asked
     };
-    assert_eq!(next(1, 64, 40 * MS), Some(frame(0, 4, 10 * MS, 3)));
-    assert_eq!(next(2, 80, 40 * MS), None, "five packets are not worth a frame");
-    assert_eq!(next(3, 96, 40 * MS), Some(frame(1, 6, 10 * MS, 3)));
+    assert_eq!(next(1, 64, 40 * MS), Some(frame(0, 2, 10 * MS, 3)));
+    assert_eq!(next(2, 95, 40 * MS), None);
+    assert_eq!(next(3, 96, 40 * MS), Some(frame(1, 3, 10 * MS, 3)));
     assert_eq!(next(4, 96, 36 * MS), None);
-    assert_eq!(next(5, 96, 20 * MS), Some(frame(2, 6, 5 * MS, 3)));
+    assert_eq!(next(5, 96, 20 * MS), Some(frame(2, 3, 5 * MS, 3)));
     assert_eq!(next(6, 100_000, 400 * MS), Some(frame(3, 64, 25 * MS, 3)), "no longer than the peer's own");
     assert_eq!(next(7, 100_000, MS / 10), Some(frame(4, 64, MS, 3)), "no shorter than the peer can");
     assert_eq!(next(8, 40, 40 * MS), Some(frame(5, 2, 10 * MS, 3)));
     assert_eq!(next(9, 31, 40 * MS), Some(frame(6, 2, 25 * MS, 1)), "as if nothing had been asked");
     assert_eq!(next(10, 63, 40 * MS), None);
+}
+
+/// An acknowledgment for more would make trains of a steady flow.
+#[test]
+fn no_acknowledgment_stands_for_more_than_the_pacer_lets_out_at_once() {
+    for (window, rtt, packets) in [(400, 200, 10), (2_000, 200, 25), (4_000, 200, 50), (20_000, 200, 64)] {
+        let asked = review(&mut requests(), MS, AckFrequency::Adaptive, &path(window, rtt * MS));
+        assert_eq!(asked, Some(frame(0, packets, 25 * MS, 3)), "{window} packets");
+    }
+    // A larger share of a short round trip leaves at once.
+    let asked = review(&mut requests(), MS, AckFrequency::Adaptive, &path(800, 20 * MS));
+    assert_eq!(asked, Some(frame(0, 25, 5 * MS, 3)));
 }
 
 #[test]
@@ -145,8 +157,8 @@ fn what_is_fixed_is_asked_once_within_bounds() {
 fn reordering_that_was_no_loss_is_told_to_the_peer() {
     let mut requests = requests();
     let mut path = path(100, 40 * MS);
-    assert_eq!(review(&mut requests, MS, AckFrequency::Adaptive, &path), Some(frame(0, 6, 10 * MS, 3)));
+    assert_eq!(review(&mut requests, MS, AckFrequency::Adaptive, &path), Some(frame(0, 3, 10 * MS, 3)));
     requests.on_acked(0);
     path.on_late(epoch() + 50 * MS, Late { pn: 10, sent: epoch() }, 40);
-    assert_eq!(review(&mut requests, 99 * MS, AckFrequency::Adaptive, &path), Some(frame(1, 6, 10 * MS, 31)));
+    assert_eq!(review(&mut requests, 99 * MS, AckFrequency::Adaptive, &path), Some(frame(1, 3, 10 * MS, 31)));
 }

@@ -67,6 +67,10 @@ struct Host {
     written: u64,
     acked: u64,
     read: u64,
+    /// When its timers can fire, of each millisecond.
+    tick: Duration,
+    /// How late they do, by the millisecond.
+    late: u64,
 }
 
 fn tuple(remote: SocketAddr) -> FourTuple {
@@ -118,6 +122,7 @@ impl Host {
         config: TransportConfig,
         rng: &mut Rng,
     ) -> Self {
+        let tick = Duration::from_nanos(rng.below(1_000_000));
         Self {
             address,
             remote,
@@ -128,6 +133,7 @@ impl Host {
                 connection_ids: Arc::new(RandomConnectionIds::default()),
                 reset_key: Arc::new(ResetKey::new(&rng.array())),
             },
+            late: rng.below(u64::MAX),
             rng: rng.fork(),
             connection: None,
             batch: TxBatch::new(64),
@@ -135,7 +141,17 @@ impl Host {
             written: 0,
             acked: 0,
             read: 0,
+            tick,
         }
+    }
+
+    /// When a timer fires that is set for this time: on the next tick of a millisecond, as a runtime's do, and up to
+    /// 100 µs late. No two machines tick at the same time: where they did, one would always be the first at a full queue.
+    fn fires(&self, at: Instant) -> Instant {
+        let first = epoch() + self.tick;
+        let ticks = at.saturating_duration_since(first).as_nanos().div_ceil(1_000_000) as u64;
+        let late = Rng::from_u64(self.late ^ ticks).below(100_000);
+        (first + Duration::from_millis(ticks) + Duration::from_nanos(late)).max(at)
     }
 
     fn connect(&mut self, now: Instant) {
@@ -249,9 +265,7 @@ impl Peer for Host {
                 }
                 Output::Timeout(at) => {
                     if !self.write() {
-                        // Timers fire on the next full millisecond, as a runtime's do.
-                        let millis = |at: Instant| (at - epoch()).as_nanos().div_ceil(1_000_000);
-                        return at.map(|at| epoch() + Duration::from_millis(millis(at) as u64));
+                        return at.map(|at| self.fires(at));
                     }
                 }
             }

@@ -198,13 +198,18 @@ fn figure_bbr_under_random_loss() {
 #[test]
 #[ignore = "a figure of record: see the head of this file"]
 fn figure_two_cubic_flows_are_fair() {
-    for seed in 0..2 {
+    let mut least: f64 = 1.0;
+    for seed in 0..10 {
         let mut lab = together(seed, &[CongestionControl::Cubic, CongestionControl::Cubic], 50, ms(60));
         let bytes = lab.run(60 * SECOND);
         let index = jain(&bytes);
-        tell(&format!("CUBIC and CUBIC, seed {seed}: {bytes:?} bytes, Jain {index:.3}"));
-        assert!(index >= 0.95, "{index}");
+        let events = [0, 1].map(|flow| lab.sender(flow).congestion_events);
+        tell(&format!(
+            "CUBIC and CUBIC, seed {seed}: {bytes:?} bytes, {events:?} reductions, Jain {index:.3}"
+        ));
+        least = least.min(index);
     }
+    assert!(least >= 0.95, "{least}");
 }
 
 #[test]

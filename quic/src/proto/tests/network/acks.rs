@@ -18,7 +18,7 @@ fn a_fast_sender_hears_less_often_and_is_as_fast() {
         let unasked = download(AckFrequency::Unasked, 1, &nodes);
         let adaptive = download(AckFrequency::Adaptive, 1, &nodes);
         let (before, after) = (unasked.client.packets_sent, adaptive.client.packets_sent);
-        assert!(after * 3 < before, "{after} instead of {before}");
+        assert!(after * 5 < before * 2, "{after} instead of {before}");
         assert!(adaptive.time < unasked.time.mul_f64(1.05), "{:?}, not {:?}", adaptive.time, unasked.time);
         assert!(adaptive.server.packets_lost <= unasked.server.packets_lost * 11 / 10);
     }
