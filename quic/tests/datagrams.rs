@@ -297,33 +297,3 @@ async fn early_datagrams() {
     assert!(in_time(accepted).await && again.stats().early_packets_sent > 0);
     echo.abort();
 }
-
-/// The main future of a runtime of one thread is polled once for many turns of its tasks: a reader there is late, not slow,
-/// and loses nothing.
-#[tokio::test]
-async fn a_reader_that_the_runtime_neglects_loses_nothing() {
-    const COUNT: usize = 30_000;
-    let (_pair, client, server) = connect(TransportConfig::builder()).await;
-    let sender = tokio::spawn(async move {
-        let data = Bytes::from(vec![7; 1_000]);
-        for _ in 0..COUNT / 100 {
-            server.send_datagrams_wait(&mut vec![data.clone(); 100]).await.unwrap();
-        }
-        let mut last = server.open_uni().await.unwrap();
-        last.write_all(b"end").await.unwrap();
-        server
-    });
-    let mut ended = pin!(client.accept_uni());
-    let mut read = Vec::new();
-    let _last = loop {
-        tokio::select! {
-            biased;
-            read = client.read_datagrams(&mut read, 16) => drop(read.unwrap()),
-            end = &mut ended => break end.unwrap(),
-        }
-    };
-    let stats = client.stats();
-    assert!(read.len() > COUNT / 2, "{}", read.len());
-    assert_eq!(stats.datagrams_unread, 0, "{stats:?}");
-    drop(in_time(sender).await.unwrap());
-}

@@ -143,3 +143,38 @@ fn a_flood_leaves_a_stalled_reader_its_bound() {
         });
     }
 }
+
+/// The main future of a runtime of one thread is polled once for many turns of its tasks: a reader there is late, not slow,
+/// and loses nothing.
+#[test]
+fn a_reader_that_the_runtime_neglects_loses_nothing() {
+    const COUNT: usize = 10_000;
+    run(async {
+        let network = Network::new(1);
+        network.link_everywhere(vec![Node::Delay(ms(10))]);
+        let config = TransportConfig::builder().datagram_receive_buffer_size(128 << 10);
+        let (client, server) = connect(&network, config).await;
+        let sender = tokio::spawn(async move {
+            let data = Bytes::from(vec![7; 1_000]);
+            for _ in 0..COUNT / 100 {
+                server.send_datagrams_wait(&mut vec![data.clone(); 100]).await.unwrap();
+            }
+            let mut last = server.open_uni().await.unwrap();
+            last.write_all(b"end").await.unwrap();
+            server
+        });
+        let mut ended = std::pin::pin!(client.accept_uni());
+        let mut read = Vec::new();
+        let _last = loop {
+            tokio::select! {
+                biased;
+                read = client.read_datagrams(&mut read, 16) => drop(read.unwrap()),
+                end = &mut ended => break end.unwrap(),
+            }
+        };
+        let stats = client.stats();
+        assert_eq!(stats.datagrams_unread, 0, "{stats:?}");
+        assert!(read.len() > COUNT * 9 / 10, "{}", read.len());
+        drop(sender.await.unwrap());
+    });
+}

@@ -1,6 +1,7 @@
 //! What the task does with datagrams: takes those to be sent, hands out those that came, and tells of fates.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -14,6 +15,9 @@ use crate::proto::{DatagramEvent, OutgoingDatagram};
 /// Turns that the task leaves to others when readers of datagrams have much to read. A runtime of one thread comes back to
 /// its main future after 61 of them.
 const PATIENCE: u32 = 64;
+
+/// And for how long at most: where others are busy, a turn comes late, and then readers had their chance as well.
+const LONGEST: Duration = Duration::from_millis(1);
 
 /// What the task knows of datagrams.
 #[derive(Default)]
@@ -34,8 +38,8 @@ pub(super) struct Datagrams {
     configured: [usize; 2],
     /// What holds instead while memory is short.
     limit: Option<usize>,
-    /// Turns that it still leaves to readers.
-    patience: u32,
+    /// Turns that it still leaves to readers, and until when.
+    patience: Option<(u32, Instant)>,
 }
 
 impl Datagrams {
@@ -81,7 +85,7 @@ impl ConnectionTask {
             DatagramEvent::Readable => {
                 self.connection.datagrams().read_all(&mut self.datagrams.arrived);
                 let crowded = self.ending.shared.datagrams_in.deliver(&mut self.datagrams.arrived);
-                self.datagrams.patience = if crowded { PATIENCE } else { 0 };
+                self.datagrams.patience = crowded.then(|| (PATIENCE, super::now() + LONGEST));
             }
             DatagramEvent::Fate { track, fate } => tell(&mut self.datagrams.tracked, track, fate),
         }
@@ -90,15 +94,11 @@ impl ConnectionTask {
     /// True if this turn is left to readers of datagrams: they are behind, perhaps only since the runtime has not come to
     /// them, and what arrives now would be dropped. That is so for a few turns at most, each time that much has arrived.
     pub(super) fn leaves_turn_to_readers(&mut self) -> bool {
-        if self.datagrams.patience == 0 {
-            return false;
-        }
-        self.datagrams.patience -= 1;
+        let Some((turns, until)) = self.datagrams.patience else { return false };
         let queue = &self.ending.shared.datagrams_in;
         let waits = queue.is_crowded();
-        if !waits {
-            self.datagrams.patience = 0;
-        } else if self.datagrams.patience == 0 {
+        self.datagrams.patience = (waits && turns > 1 && super::now() < until).then_some((turns - 1, until));
+        if waits && self.datagrams.patience.is_none() {
             queue.give_up();
         }
         waits

@@ -150,7 +150,8 @@ impl Connection {
         Ok(DatagramTracker(watch))
     }
 
-    /// Sends a datagram when there is room for it, so that none has to be dropped. Tasks that wait are served in order.
+    /// Sends a datagram when there is room for it, so that none has to be dropped. Tasks that wait are served in order; one
+    /// that is woken and does not poll is passed over until it does.
     ///
     /// Whoever sends without waiting and drops the oldest does that to these as well.
     ///

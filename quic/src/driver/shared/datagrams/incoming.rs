@@ -39,6 +39,8 @@ struct State {
     waiters: Waiters,
     /// A reader has come since the task waited for one in vain.
     attended: bool,
+    /// What has arrived since readers were given a chance, bytes.
+    since: usize,
     closed: bool,
 }
 
@@ -86,7 +88,7 @@ impl Incoming {
     }
 
     /// For the task: adds what has arrived, and drops what there is no room for. Leaves `arrived` empty. True if readers
-    /// should have a chance before there is more: see [`Incoming::is_crowded`].
+    /// should have a chance before there is more: see [`Incoming::is_crowded`]. They have one for each quarter that arrives.
     pub fn deliver(&self, arrived: &mut VecDeque<Bytes>) -> bool {
         let weight: usize = arrived.iter().map(|data| datagram_weight(data.len())).sum();
         // What is dropped goes after the lock: its buffer may have another to go back to.
@@ -113,7 +115,12 @@ impl Incoming {
             let news = news.min(state.waiters.len());
             let woken = Woken((0..news).filter_map(|_| state.waiters.pop()).collect());
             self.publish(&state);
-            (woken, state.is_crowded(limit))
+            state.since = state.since.saturating_add(weight);
+            let crowded = state.is_crowded(limit) && state.since >= limit / 4;
+            if crowded {
+                state.since = 0;
+            }
+            (woken, crowded)
         };
         woken.wake();
         if !dropped.is_empty() {
@@ -311,6 +318,8 @@ mod tests {
         assert!(queue.is_crowded());
         assert_eq!(read(&queue, 1), [2]);
         assert!(!queue.is_crowded() && queue.deliver(&mut arrived(5..6)));
+        assert!(!queue.deliver(&mut VecDeque::from([Bytes::new()])), "they had a chance just now");
+        assert!(queue.is_crowded() && queue.deliver(&mut arrived(6..7)));
     }
 
     #[test]
