@@ -130,7 +130,7 @@ impl ConnectionTask {
         let shared = &self.ending.shared.datagrams_out;
         if self.datagrams.max != max {
             self.datagrams.max = max;
-            shared.set_max(max);
+            self.datagrams.called |= shared.set_max(max);
         }
         if self.datagrams.held != held || self.datagrams.called {
             self.datagrams.held = held;

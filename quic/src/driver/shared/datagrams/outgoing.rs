@@ -344,14 +344,17 @@ impl Outgoing {
         again
     }
 
-    /// For the task: datagrams may be as large as this from now on.
-    pub fn set_max(&self, max: Option<usize>) {
+    /// For the task: datagrams may be as large as this from now on. True if [`Outgoing::set_held`] is to be called, since
+    /// somebody in line was woken to see that.
+    pub fn set_max(&self, max: Option<usize>) -> bool {
         let next = {
             let mut state = lock(&self.state);
             state.max = max;
             state.line.call()
         };
+        let called = next.is_some();
         wake(next);
+        called
     }
 
     /// The connection is over: nothing is taken any more, and what was is not sent.
@@ -555,6 +558,22 @@ mod tests {
         assert!(!poll(0) && taken(&queue) == [3, 5], "when it comes, it waits as it did before");
         assert!(queue.set_held(0) && wakes() == [2, 1, 1, 0]);
         assert!(!poll(3) || items[3].is_none());
+    }
+
+    #[test]
+    fn who_is_called_to_hear_of_another_size_holds_nobody_up_either() {
+        let queue = queue(1);
+        queue.push(item(0), NEWEST).unwrap();
+        let (wakers, counts): (Vec<_>, Vec<_>) = (0..2).map(|_| CountingWaker::pair()).unzip();
+        let mut tickets = [None; 2];
+        for (ticket, waker) in tickets.iter_mut().zip(&wakers) {
+            assert!(queue.poll_push(&mut Some(item(1)), ticket, &Context::from_waker(waker)).is_pending());
+        }
+        assert_eq!(taken(&queue), [0]);
+        assert!(queue.set_max(Some(LEN)), "the task looks after it");
+        assert!(!queue.set_max(Some(LEN + 1)), "it does already");
+        assert!(queue.set_held(0) && queue.set_held(0));
+        assert_eq!((counts[0].wakes(), counts[1].wakes()), (1, 1));
     }
 
     /// The first in line wants more than there is, and is alive: those behind it do not overtake it.
