@@ -78,10 +78,13 @@ impl CryptoSend {
 
     /// The peer has this piece.
     pub fn on_acked(&mut self, piece: Range<u64>) {
+        let (piece, end) = (piece.start.max(self.start)..piece.end, self.end());
+        if piece.is_empty() {
+            return;
+        }
         self.to_send.remove(piece.clone());
         self.acked.insert(piece);
-        let end = self.end();
-        if self.acked.first().is_some_and(|acked| acked.start <= self.start && acked.end >= end) {
+        if self.acked.first() == Some(self.start..end) {
             // Nothing of it will be sent again, and a connection may live long.
             *self = Self { start: end, ..Self::default() };
         }
@@ -286,5 +289,10 @@ mod tests {
         send.push(&[2; 10]);
         send.on_lost(90..100);
         assert_eq!(send.next().unwrap(), (100, &[2; 10][..]));
+        // A repetition that arrived as well.
+        send.on_acked(0..40);
+        send.sent(10);
+        send.on_acked(100..110);
+        assert_eq!((send.data.capacity(), send.end()), (0, 110));
     }
 }
