@@ -185,8 +185,44 @@ impl SendPool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
     use super::*;
     use crate::driver::testing::CountingWaker;
+
+    /// A pool that is used up, and writers that wait for it.
+    struct Line {
+        pool: SendPool,
+        writers: Vec<(Waker, Arc<CountingWaker>)>,
+        tickets: Vec<Option<u64>>,
+    }
+
+    impl Line {
+        fn new(limit: u64, writers: usize) -> Self {
+            let pool = SendPool::new(limit);
+            assert_eq!(pool.poll_reserve(limit, &mut None, None), Poll::Ready(limit));
+            let writers: Vec<_> = (0..writers).map(|_| CountingWaker::pair()).collect();
+            let mut line = Self { tickets: vec![None; writers.len()], pool, writers };
+            for n in 0..line.writers.len() {
+                assert!(line.poll(n, 10).is_pending());
+            }
+            line
+        }
+
+        fn poll(&mut self, n: usize, want: u64) -> Poll<u64> {
+            let cx = Context::from_waker(&self.writers[n].0);
+            self.pool.poll_reserve(want, &mut self.tickets[n], Some(&cx))
+        }
+
+        fn cancel(&mut self, n: usize) {
+            self.pool.cancel(self.tickets[n].take().unwrap());
+        }
+
+        fn wakes(&self) -> Vec<usize> {
+            self.writers.iter().map(|(_, count)| count.wakes()).collect()
+        }
+    }
 
     #[test]
     fn a_pool_grants_what_it_has() {
@@ -200,133 +236,87 @@ mod tests {
 
     #[test]
     fn writers_are_woken_in_order_when_a_quarter_is_free() {
-        let pool = SendPool::new(FLOOR);
-        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
-        let (wakers, counts): (Vec<_>, Vec<_>) = (0..2).map(|_| CountingWaker::pair()).unzip();
-        let mut tickets = [None; 2];
-        for (ticket, waker) in tickets.iter_mut().zip(&wakers) {
-            assert!(pool.poll_reserve(10, ticket, Some(&Context::from_waker(waker))).is_pending());
-        }
-        pool.release(FLOOR / 4 - 1);
-        assert_eq!((counts[0].wakes(), counts[1].wakes()), (0, 0));
-        assert!(pool.poll_reserve(10, &mut None, None).is_pending(), "nobody overtakes for a few bytes");
-        pool.release(1);
-        assert_eq!((counts[0].wakes(), counts[1].wakes()), (1, 0));
-        pool.release(FLOOR - FLOOR / 4);
-        assert_eq!(counts[1].wakes(), 1);
+        let line = Line::new(FLOOR, 2);
+        line.pool.release(FLOOR / 4 - 1);
+        assert_eq!(line.wakes(), [0, 0]);
+        assert!(line.pool.poll_reserve(10, &mut None, None).is_pending(), "nobody overtakes for a few bytes");
+        line.pool.release(1);
+        assert_eq!(line.wakes(), [1, 0]);
+        line.pool.release(FLOOR - FLOOR / 4);
+        assert_eq!(line.wakes(), [1, 1]);
     }
 
     #[test]
     fn a_pool_of_a_few_bytes_that_is_full_wakes_nobody() {
         for limit in 1..4 {
-            let pool = SendPool::new(limit);
-            assert_eq!(pool.poll_reserve(9, &mut None, None), Poll::Ready(limit));
-            let (waker, count) = CountingWaker::pair();
-            let mut ticket = None;
-            assert!(pool.poll_reserve(1, &mut ticket, Some(&Context::from_waker(&waker))).is_pending());
-            assert!(!pool.pass_on() && !pool.pass_on(), "the task would look again for ever");
-            assert_eq!(count.wakes(), 0);
-            pool.release(1);
-            assert_eq!(count.wakes(), 1);
+            let line = Line::new(limit, 1);
+            assert!(!line.pool.pass_on() && !line.pool.pass_on(), "the task would look again for ever");
+            assert_eq!(line.wakes(), [0]);
+            line.pool.release(1);
+            assert_eq!(line.wakes(), [1]);
         }
     }
 
     #[test]
     fn a_woken_writer_that_stays_away_holds_nobody_up() {
-        let pool = SendPool::new(FLOOR);
-        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
-        let (wakers, counts): (Vec<_>, Vec<_>) = (0..20).map(|_| CountingWaker::pair()).unzip();
-        for waker in &wakers {
-            assert!(pool.poll_reserve(10, &mut None, Some(&Context::from_waker(waker))).is_pending());
-        }
-        pool.release(FLOOR);
-        assert!(counts.iter().all(|count| count.wakes() == 1), "all room, all woken");
+        let line = Line::new(FLOOR, 20);
+        line.pool.release(FLOOR);
+        assert_eq!(line.wakes(), [1; 20], "all room, all woken");
     }
 
     #[test]
     fn writers_that_stay_away_for_good_are_passed_over_though_nothing_more_is_released() {
-        let pool = SendPool::new(FLOOR);
-        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
-        let (wakers, counts): (Vec<_>, Vec<_>) = (0..3).map(|_| CountingWaker::pair()).unzip();
-        let mut tickets = [None; 3];
-        for (ticket, waker) in tickets.iter_mut().zip(&wakers) {
-            assert!(pool.poll_reserve(10, ticket, Some(&Context::from_waker(waker))).is_pending());
-        }
-        assert!(!pool.pass_on(), "there is no room");
-        pool.release(FLOOR / 4);
-        let wakes = || counts.iter().map(|count| count.wakes()).collect::<Vec<_>>();
-        assert_eq!((pool.pass_on(), wakes()), (true, vec![1, 0, 0]), "it has time to come");
-        assert_eq!((pool.pass_on(), wakes()), (true, vec![1, 1, 0]));
-        let mut take =
-            |n: usize| pool.poll_reserve(10, &mut tickets[n], Some(&Context::from_waker(&wakers[n])));
-        assert_eq!(take(1), Poll::Ready(10));
-        assert!(!pool.pass_on() && wakes() == [1, 1, 0], "the room is taken");
-        pool.release(10);
-        assert_eq!(wakes(), [1, 1, 1]);
+        let mut line = Line::new(FLOOR, 3);
+        assert!(!line.pool.pass_on(), "there is no room");
+        line.pool.release(FLOOR / 4);
+        assert_eq!((line.pool.pass_on(), line.wakes()), (true, vec![1, 0, 0]), "it has time to come");
+        assert_eq!((line.pool.pass_on(), line.wakes()), (true, vec![1, 1, 0]));
+        assert_eq!(line.poll(1, 10), Poll::Ready(10));
+        assert!(!line.pool.pass_on() && line.wakes() == [1, 1, 0], "the room is taken");
+        line.pool.release(10);
+        assert_eq!(line.wakes(), [1, 1, 1]);
     }
 
     #[test]
     fn nobody_overtakes_a_writer_that_was_woken() {
-        let pool = SendPool::new(FLOOR);
-        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
-        let (wakers, counts): (Vec<_>, Vec<_>) = (0..3).map(|_| CountingWaker::pair()).unzip();
-        let mut tickets = [None; 3];
-        let mut poll = |n: usize, want: u64| {
-            pool.poll_reserve(want, &mut tickets[n], Some(&Context::from_waker(&wakers[n])))
-        };
-        for n in [0, 1] {
-            assert!(poll(n, FLOOR).is_pending());
-        }
-        pool.release(FLOOR / 4);
-        assert_eq!(counts[0].wakes(), 1);
+        let mut line = Line::new(FLOOR, 3);
+        line.cancel(2);
+        line.pool.release(FLOOR / 4);
+        assert_eq!(line.wakes(), [1, 0, 0]);
         // One that is polled by chance, and one that has just come.
-        assert!(poll(1, FLOOR).is_pending() && poll(2, FLOOR).is_pending());
-        assert_eq!(poll(0, FLOOR), Poll::Ready(FLOOR / 4));
+        assert!(line.poll(1, FLOOR).is_pending() && line.poll(2, FLOOR).is_pending());
+        assert_eq!(line.poll(0, FLOOR), Poll::Ready(FLOOR / 4));
         // One that was woken and finds nothing keeps its place.
-        pool.release(FLOOR / 4);
-        pool.set_limit(FLOOR / 2);
-        assert_eq!(counts[1].wakes(), 1);
-        assert!(poll(1, FLOOR).is_pending());
-        pool.set_limit(FLOOR);
-        assert_eq!((counts[1].wakes(), counts[2].wakes()), (2, 0));
-        assert_eq!(poll(1, FLOOR), Poll::Ready(FLOOR / 4));
+        line.pool.release(FLOOR / 4);
+        line.pool.set_limit(FLOOR / 2);
+        assert_eq!(line.wakes(), [1, 1, 0]);
+        assert!(line.poll(1, FLOOR).is_pending());
+        line.pool.set_limit(FLOOR);
+        assert_eq!(line.wakes(), [1, 2, 0]);
+        assert_eq!(line.poll(1, FLOOR), Poll::Ready(FLOOR / 4));
     }
 
     #[test]
     fn a_woken_writer_that_gives_up_passes_it_on() {
-        let pool = SendPool::new(FLOOR);
-        assert_eq!(pool.poll_reserve(FLOOR, &mut None, None), Poll::Ready(FLOOR));
-        let (wakers, counts): (Vec<_>, Vec<_>) = (0..3).map(|_| CountingWaker::pair()).unzip();
-        let mut tickets = [None; 3];
-        for (ticket, waker) in tickets.iter_mut().zip(&wakers) {
-            assert!(pool.poll_reserve(10, ticket, Some(&Context::from_waker(waker))).is_pending());
-        }
-        pool.release(FLOOR / 4);
-        let wakes = || counts.iter().map(|count| count.wakes()).collect::<Vec<_>>();
-        assert_eq!(wakes(), [1, 0, 0]);
-        pool.cancel(tickets[0].unwrap());
-        assert_eq!(wakes(), [1, 1, 0], "nothing more may ever be released");
-        pool.cancel(tickets[2].unwrap());
-        assert_eq!(wakes(), [1, 1, 0], "who still waited was woken for nothing");
-        assert_eq!(
-            pool.poll_reserve(10, &mut tickets[1], Some(&Context::from_waker(&wakers[1]))),
-            Poll::Ready(10)
-        );
+        let mut line = Line::new(FLOOR, 3);
+        line.pool.release(FLOOR / 4);
+        assert_eq!(line.wakes(), [1, 0, 0]);
+        line.cancel(0);
+        assert_eq!(line.wakes(), [1, 1, 0], "nothing more may ever be released");
+        line.cancel(2);
+        assert_eq!(line.wakes(), [1, 1, 0], "who still waited was woken for nothing");
+        assert_eq!(line.poll(1, 10), Poll::Ready(10));
     }
 
     #[test]
     fn a_raised_limit_wakes_too() {
-        let pool = SendPool::new(100);
-        assert_eq!(pool.poll_reserve(100, &mut None, None), Poll::Ready(100));
-        let (waker, count) = CountingWaker::pair();
-        let mut ticket = None;
-        assert!(pool.poll_reserve(1, &mut ticket, Some(&Context::from_waker(&waker))).is_pending());
-        pool.set_limit(1000);
-        assert_eq!(count.wakes(), 1);
-        assert_eq!(pool.poll_reserve(1, &mut ticket, Some(&Context::from_waker(&waker))), Poll::Ready(1));
-        pool.set_limit(10);
+        let mut line = Line::new(100, 1);
+        line.pool.set_limit(1000);
+        assert_eq!(line.wakes(), [1]);
+        assert_eq!(line.poll(0, 1), Poll::Ready(1));
+        line.pool.set_limit(10);
         assert!(
-            pool.poll_reserve(1, &mut ticket, None).is_pending(),
+            line.pool.poll_reserve(1, &mut None, None).is_pending(),
             "a limit below the use is no underflow"
         );
     }

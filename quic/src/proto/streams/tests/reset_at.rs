@@ -21,6 +21,21 @@ fn at(final_size: u64, reliable_size: u64) -> (u32, u64, u64) {
     (7, final_size, reliable_size)
 }
 
+/// An end that has sent so many bytes on a stream, all in one packet.
+fn after_sending(id: StreamId, len: usize) -> (Streams, Packet) {
+    let mut s = end(ME);
+    s.write(id, zeroes(len));
+    let sent = flush(&mut s);
+    (s, sent)
+}
+
+/// An end that has received so many bytes on a stream.
+fn after_receiving(len: u64) -> (Streams, StreamId) {
+    let (mut s, id) = (end(ME), uni(PEER, 0));
+    s.on_stream(id, 0, false, bytes(0..len)).unwrap();
+    (s, id)
+}
+
 #[test]
 fn a_peer_that_does_not_know_it_is_not_sent_any() {
     let mut s = Streams::new(ME, limits());
@@ -99,10 +114,8 @@ fn the_frame_waits_until_flow_control_has_let_its_data_through() {
 // covers: D-reset-stream-at-5.2-01, D-reset-stream-at-5.2-02, D-reset-stream-at-5.2-05
 #[test]
 fn a_promise_only_becomes_smaller() {
-    let mut s = end(ME);
     let id = uni(ME, 0);
-    s.write(id, zeroes(500));
-    let sent = flush(&mut s);
+    let (mut s, sent) = after_sending(id, 500);
     assert!(s.reset_at(id, code(7), 300));
     let first = flush(&mut s);
     for (other, size) in [(8, 300), (9, 400), (7, u64::MAX)] {
@@ -140,10 +153,8 @@ fn a_promise_only_becomes_smaller() {
 // covers: D-reset-stream-at-5.2-05
 #[test]
 fn a_plain_reset_may_follow_and_says_the_same() {
-    let mut s = end(ME);
     let id = uni(ME, 0);
-    s.write(id, zeroes(500));
-    let sent = flush(&mut s);
+    let (mut s, sent) = after_sending(id, 500);
     assert!(s.reset_at(id, code(7), 300));
     let first = flush(&mut s);
     s.reset(id, code(9));
@@ -207,10 +218,8 @@ fn it_is_too_late_once_everything_is_acknowledged() {
 
 #[test]
 fn more_may_be_acknowledged_already_than_is_promised() {
-    let mut s = end(ME);
     let id = uni(ME, 0);
-    s.write(id, zeroes(100));
-    let sent = flush(&mut s);
+    let (mut s, sent) = after_sending(id, 100);
     acked(&mut s, &sent);
     s.write(id, zeroes(100));
     flush(&mut s);
@@ -226,10 +235,8 @@ fn more_may_be_acknowledged_already_than_is_promised() {
 // covers: D-reset-stream-at-5.4-01
 #[test]
 fn stop_sending_is_answered_with_a_plain_reset() {
-    let mut s = end(ME);
     let id = bi(ME, 0);
-    s.write(id, zeroes(100));
-    let sent = flush(&mut s);
+    let (mut s, sent) = after_sending(id, 100);
     assert!(s.reset_at(id, code(7), 40));
     flush(&mut s);
     s.on_stop_sending(id, code(3)).unwrap();
@@ -284,9 +291,7 @@ fn the_reader_gets_what_was_promised_and_then_the_reset() {
 
 #[test]
 fn the_end_is_told_when_it_can_be_read() {
-    let mut s = end(ME);
-    let id = uni(PEER, 0);
-    s.on_stream(id, 0, false, bytes(0..50)).unwrap();
+    let (mut s, id) = after_receiving(50);
     assert_eq!(read(&mut s, id).0.len(), 50);
     events(&mut s);
     s.on_reset_stream_at(id, code(7), 100, 60).unwrap();
@@ -308,9 +313,7 @@ fn the_end_is_told_when_it_can_be_read() {
 #[test]
 fn of_several_resets_the_smallest_promise_counts() {
     for sizes in [[80, 50, 60], [50, 80, 60], [60, 50, 100]] {
-        let mut s = end(ME);
-        let id = uni(PEER, 0);
-        s.on_stream(id, 0, false, bytes(0..40)).unwrap();
+        let (mut s, id) = after_receiving(40);
         for size in sizes {
             s.on_reset_stream_at(id, code(7), 100, size).unwrap();
         }
@@ -318,9 +321,7 @@ fn of_several_resets_the_smallest_promise_counts() {
         assert_eq!(read(&mut s, id), (bytes(0..50).to_vec(), Some(RecvChunk::ResetAt(code(7)))), "{sizes:?}");
     }
     // RESET_STREAM promises nothing.
-    let mut s = end(ME);
-    let id = uni(PEER, 0);
-    s.on_stream(id, 0, false, bytes(0..40)).unwrap();
+    let (mut s, id) = after_receiving(40);
     s.on_reset_stream_at(id, code(7), 100, 80).unwrap();
     s.on_reset_stream(id, code(7), 100).unwrap();
     assert_eq!(read(&mut s, id), (Vec::new(), Some(RecvChunk::Reset(code(7)))));
@@ -362,9 +363,7 @@ fn a_code_that_changes() {
 
 #[test]
 fn a_stopped_stream_ends_with_it() {
-    let mut s = end(ME);
-    let id = uni(PEER, 0);
-    s.on_stream(id, 0, false, bytes(0..40)).unwrap();
+    let (mut s, id) = after_receiving(40);
     events(&mut s);
     s.stop(id, code(1));
     s.on_reset_stream_at(id, code(7), 100, 80).unwrap();
