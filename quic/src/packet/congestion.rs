@@ -22,7 +22,8 @@ pub struct Rtt {
 pub struct Acked {
     /// When the ACK frame arrived.
     pub now: Instant,
-    /// Bytes that left the network with it; packets that did not count as in flight are left out.
+    /// Bytes that left the network with it; packets that did not count as in flight are left out. 0 if all had been
+    /// declared lost: then there are `late_bytes`.
     pub bytes: u64,
     /// When the newest of the packets was sent.
     pub newest_sent: Instant,

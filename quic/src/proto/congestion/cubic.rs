@@ -153,6 +153,9 @@ impl Controller for Cubic {
     }
 
     fn on_ack(&mut self, acked: &Acked) {
+        if acked.bytes == 0 {
+            return;
+        }
         if acked.app_limited || self.in_recovery(acked.newest_sent) {
             return self.skip_time(acked.now);
         }

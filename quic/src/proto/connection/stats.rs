@@ -42,7 +42,7 @@ pub struct ConnectionStats {
     pub persistent_congestions: u64,
     /// Probe timeouts that expired.
     pub probe_timeouts: u64,
-    /// Reductions of the congestion window.
+    /// Episodes of losses or marks, one in a round trip at most, in which CUBIC and NewReno reduce the congestion window.
     pub congestion_events: u64,
     /// The congestion window, bytes.
     pub congestion_window: u64,

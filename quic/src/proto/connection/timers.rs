@@ -127,6 +127,7 @@ impl Connection {
         match outcome {
             TimeoutOutcome::Nothing => {}
             TimeoutOutcome::Lost { space } => {
+                self.review_ack_frequency(now);
                 self.run_fates(space);
                 self.learn_sizes(now);
             }

@@ -91,6 +91,7 @@ impl Connection {
         path.mtu = mtu;
         path.cc.set_max_datagram_size(path.mtu.current());
         self.recovery.on_path_change(now);
+        self.review_ack_frequency(now);
         self.skip_packet_number_soon();
         if preferred && self.paths.position(Role::Preferred).is_none() {
             self.probe_preferred(now);

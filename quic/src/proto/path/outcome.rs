@@ -187,6 +187,7 @@ impl Connection {
         active.role = Role::Used;
         active.mtu.forget_probe();
         self.recovery.on_path_change(now);
+        self.review_ack_frequency(now);
         self.skip_packet_number_soon();
         self.stats.path_changes += 1;
         self.outbox.events.push_back(Event::PathChanged(self.paths.active.tuple));

@@ -84,6 +84,8 @@ pub struct AckRequests {
     next_sequence: u64,
     /// When the wish is looked at again.
     next_review: Option<Instant>,
+    /// It is looked at whatever is under way: what was asked for may be far more than the window holds now.
+    urgent: bool,
 }
 
 impl Default for AckRequests {
@@ -97,6 +99,7 @@ impl Default for AckRequests {
             due: None,
             next_sequence: 0,
             next_review: None,
+            urgent: false,
         }
     }
 }
@@ -128,13 +131,16 @@ impl AckRequests {
     /// Looks, if it is time, whether the peer should be asked for something else.
     pub fn review(&mut self, now: Instant, setting: AckFrequency, path: &PathCc) {
         let fate = self.asked.map_or(Fate::Acked, |(_, fate)| fate);
-        if fate == Fate::UnderWay || self.next_review.is_some_and(|at| now < at) {
+        let waits = fate == Fate::UnderWay || self.next_review.is_some_and(|at| now < at);
+        if waits && !self.urgent {
             return;
         }
         let Some(min_ack_delay) = self.peer_min_ack_delay else { return };
+        self.urgent = false;
         self.next_review = Some(now + path.rtt.smoothed());
         let unasked = Wish::unasked(self.peer_max_ack_delay);
-        let agreed = self.agreed.unwrap_or(unasked);
+        let under_way = self.asked.filter(|(_, fate)| *fate == Fate::UnderWay);
+        let agreed = under_way.map(|(wish, _)| wish).or(self.agreed).unwrap_or(unasked);
         let wish = match setting {
             AckFrequency::Unasked => return,
             AckFrequency::Adaptive => {
@@ -149,7 +155,8 @@ impl AckRequests {
                 }
             }
             AckFrequency::Fixed { packets, max_ack_delay } => Wish {
-                packets: u64::from(packets).max(1),
+                // With a threshold beyond the window every round would wait for the delay to pass.
+                packets: u64::from(packets).max(1).min((path.window_packets() / 2).max(2)),
                 max_ack_delay: max_ack_delay.unwrap_or(self.peer_max_ack_delay),
                 reordering_threshold: path.packet_threshold(),
             },
@@ -162,9 +169,9 @@ impl AckRequests {
         self.due = Some(wish).filter(|wish| fate == Fate::Lost || wish.is_far_from(&agreed));
     }
 
-    /// The peer is to be asked anew soon: another path is in use (§8.4).
-    pub fn on_path_change(&mut self) {
-        self.next_review = None;
+    /// The next review is to be at once: another path is in use (§8.4), or the window is gone.
+    pub fn hurry(&mut self) {
+        self.urgent = true;
     }
 
     /// Whether a frame waits to be sent.

@@ -71,7 +71,7 @@ pub struct RecoveryStats {
     pub spurious_congestions: u64,
     /// Probe timeouts that expired.
     pub probe_timeouts: u64,
-    /// Reductions of the congestion window.
+    /// Episodes of losses or marks: one in a round trip at most, whatever the controller makes of it.
     pub congestion_events: u64,
     /// How often everything sent over a long time was lost.
     pub persistent_congestions: u64,
@@ -160,23 +160,22 @@ impl Recovery {
             self.stats.spurious_congestions += u64::from(spurious);
         }
         // A reordered ACK frame says nothing about ECN (RFC 9000 §13.4.2.1).
-        if raised && path.ecn.on_ack(&mut space.ecn, newly.marked, ack.ecn) {
-            self.on_congestion_event(
-                CongestionEvent { now, sent: newest_sent, lost_bytes: 0, ecn: true },
-                0,
-                path,
-            );
+        if raised
+            && path.ecn.on_ack(&mut space.ecn, newly.marked, ack.ecn)
+            && let Some(sent) = newly.newest_here_sent
+        {
+            self.on_congestion_event(CongestionEvent { now, sent, lost_bytes: 0, ecn: true }, 0, path);
         }
         let in_flight = path.in_flight();
         path.on_left_flight(newly.bytes);
         let lost_bytes = self.detect_lost(now, id, spaces, path, context, fates);
-        if newly.bytes > 0 {
+        if newly.bytes + newly.late_bytes > 0 {
             path.on_acked(&Acked {
                 now,
                 bytes: newly.bytes,
                 late_bytes: newly.late_bytes,
                 lost_bytes,
-                newest_sent: newly.newest_in_flight_sent.unwrap_or(newest_sent),
+                newest_sent: newly.newest_in_flight_sent.or(newly.newest_here_sent).unwrap_or(newest_sent),
                 in_flight,
                 app_limited: path.is_app_limited(),
                 rtt: path.rtt.get(),
@@ -252,6 +251,7 @@ impl Recovery {
         if run.longest > duration {
             self.stats.persistent_congestions += 1;
             path.on_persistent_congestion(now);
+            self.ack_requests.hurry();
         }
         left
     }
@@ -260,7 +260,7 @@ impl Recovery {
     pub fn on_path_change(&mut self, now: Instant) {
         self.pto_count = 0;
         self.timer_base = Some(now);
-        self.ack_requests.on_path_change();
+        self.ack_requests.hurry();
     }
 
     fn on_congestion_event(&mut self, event: CongestionEvent, packets: u32, path: &mut PathCc) {
@@ -302,6 +302,8 @@ struct Newly {
     newest_in_flight_sent: Option<Instant>,
     /// The largest number among them that took the path in use; what follows counts only those.
     largest_here: Option<PacketNumber>,
+    /// When the newest of those was sent.
+    newest_here_sent: Option<Instant>,
     ack_eliciting: bool,
     /// Bytes that were in flight until now.
     bytes: u64,
@@ -338,6 +340,7 @@ impl Newly {
                     newly.largest_sent = Some(packet.time);
                 }
                 newly.largest_here = newly.largest_here.max(Some(pn));
+                newly.newest_here_sent = newly.newest_here_sent.max(Some(packet.time));
                 newly.ack_eliciting |= packet.ack_eliciting;
                 newly.marked += u64::from(packet.ect0);
                 if packet.in_flight && late {

@@ -212,14 +212,13 @@ impl PathCc {
         self.reordering.loss_delay(rtt.smoothed.max(rtt.latest), GRANULARITY)
     }
 
-    /// Packets were declared lost, or marked. True if the window was reduced.
+    /// Packets were declared lost, or marked. True if that begins another episode.
     pub(super) fn on_congestion_event(&mut self, event: &CongestionEvent, packets: u32) -> bool {
-        self.reordering.on_congestion_event(event, packets);
+        let begins = self.reordering.on_congestion_event(event, packets);
         let before = self.window();
         self.congestion.on_congestion_event(event);
-        let reduced = self.window() < before;
-        self.recovery_datagram |= reduced;
-        reduced
+        self.recovery_datagram |= self.window() < before;
+        begins
     }
 
     /// A packet of this path arrived that had been declared lost; `largest_acked` had been acknowledged before. True if

@@ -78,12 +78,13 @@ impl Reordering {
         (rtt * (8 + self.eighths) / 8).max(granularity)
     }
 
-    /// So many packets were declared lost, or some were marked.
-    pub(super) fn on_congestion_event(&mut self, event: &CongestionEvent, packets: u32) {
+    /// So many packets were declared lost, or some were marked. True if that begins an episode.
+    pub(super) fn on_congestion_event(&mut self, event: &CongestionEvent, packets: u32) -> bool {
         match &mut self.episode {
             Some(episode) if event.sent <= episode.to => {
                 episode.missing += u64::from(packets);
                 episode.proven |= event.ecn;
+                false
             }
             episode => {
                 let from = episode.as_ref().map(|episode| episode.to).or(self.last_end);
@@ -94,6 +95,7 @@ impl Reordering {
                     self.eighths = EIGHTHS;
                     self.real_episodes = 0;
                 }
+                true
             }
         }
     }

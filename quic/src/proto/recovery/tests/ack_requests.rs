@@ -98,15 +98,20 @@ fn one_request_is_under_way_and_one_round_trip_apart_from_the_next() {
     assert!(next(&mut requests, 110, 1_000));
     requests.on_acked(1);
     assert!(!next(&mut requests, 120, 100), "too soon");
-    requests.on_path_change();
+    requests.hurry();
     assert!(next(&mut requests, 121, 100), "but not on another path");
+    assert!(!next(&mut requests, 999, 1_000), "under way");
+    requests.hurry();
+    assert!(!next(&mut requests, 999, 100), "that is under way");
+    requests.hurry();
+    assert!(next(&mut requests, 999, 2), "or if the window is gone");
 }
 
 // covers: D-ack-frequency-7-01 D-ack-frequency-7-02
 #[test]
 fn the_longest_delay_that_may_be_in_force_counts() {
     let fixed = |ms| AckFrequency::Fixed { packets: 10, max_ack_delay: Some(ms * MS) };
-    let path = path(10, 40 * MS);
+    let path = path(20, 40 * MS);
     let mut requests = requests();
     assert_eq!(requests.max_ack_delay(), 25 * MS);
     assert!(review(&mut requests, 100 * MS, fixed(5), &path).is_some());
@@ -129,7 +134,7 @@ fn the_longest_delay_that_may_be_in_force_counts() {
 #[test]
 fn a_lost_request_is_repeated_with_another_number() {
     let fixed = AckFrequency::Fixed { packets: 10, max_ack_delay: None };
-    let path = path(10, 40 * MS);
+    let path = path(20, 40 * MS);
     let mut requests = requests();
     assert_eq!(review(&mut requests, 100 * MS, fixed, &path), Some(frame(0, 10, 25 * MS, 3)));
     requests.on_lost(0);
@@ -149,6 +154,19 @@ fn what_is_fixed_is_asked_once_within_bounds() {
         assert_eq!(review(&mut requests, MS, fixed, &path), Some(frame(0, 1, told, 3)));
         requests.on_acked(0);
         assert_eq!(review(&mut requests, 500 * MS, fixed, &path), None);
+    }
+}
+
+/// With a threshold beyond the window, each round would wait for the delay to pass.
+#[test]
+fn what_is_fixed_is_half_a_window_at_most() {
+    let fixed = AckFrequency::Fixed { packets: 40, max_ack_delay: None };
+    let mut requests = requests();
+    for (n, window, packets) in [(0, 10, 5), (1, 30, 15), (2, 2_000, 40), (3, 3, 2)] {
+        let at = Duration::from_secs(n + 1);
+        let asked = review(&mut requests, at, fixed, &path(window, 40 * MS));
+        assert_eq!(asked, Some(frame(n, packets, 25 * MS, 3)));
+        requests.on_acked(n);
     }
 }
 

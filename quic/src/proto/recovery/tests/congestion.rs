@@ -1,5 +1,8 @@
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::{AckInfo, DATAGRAM, End, ms};
-use crate::packet::{CongestionControl, SpaceId};
+use crate::packet::{Acked, CongestionControl, CongestionEvent, Controller, ControllerFactory, SpaceId};
 use crate::proto::recovery::{Allowance, PathCc, RoundEnd};
 use crate::proto::space::SentPacket;
 
@@ -283,4 +286,53 @@ fn lost_mtu_probes_make_no_persistent_congestion() {
     end.wait(40);
     end.ack_ranges(SpaceId::Data, &[lost + 1..=last], AckInfo::default()).unwrap();
     assert_eq!((end.recovery.stats.packets_lost, end.recovery.stats.persistent_congestions), (1, 0));
+}
+
+/// Its window is what arrived.
+#[derive(Debug)]
+struct Sum(u64);
+
+impl Controller for Sum {
+    fn on_ack(&mut self, acked: &Acked) {
+        self.0 += acked.bytes + acked.late_bytes;
+    }
+    fn on_congestion_event(&mut self, _event: &CongestionEvent) {}
+    fn on_persistent_congestion(&mut self, _now: Instant) {}
+    fn on_max_datagram_size(&mut self, _max_datagram_size: u16) {}
+    fn window(&self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Debug)]
+struct Sums;
+
+impl ControllerFactory for Sums {
+    fn new_controller(&self, _now: Instant, _max_datagram_size: u16) -> Box<dyn Controller> {
+        Box::new(Sum(0))
+    }
+}
+
+#[test]
+fn packets_that_are_late_are_told_of_even_if_nothing_else_arrives() {
+    let mut end = End::new();
+    end.path =
+        PathCc::new(end.now, &CongestionControl::Custom(Arc::new(Sums)), None, ms(40), DATAGRAM, false, || 0);
+    lose_one(&mut end);
+    assert_eq!(end.path.window(), 3 * SIZE);
+    end.wait(1);
+    end.ack(0);
+    assert_eq!(end.path.window(), 4 * SIZE);
+}
+
+#[test]
+fn episodes_count_whatever_the_controller_makes_of_them() {
+    for control in [CongestionControl::Bbr, CongestionControl::Cubic, CongestionControl::NewReno] {
+        let mut end = End::new();
+        end.path = PathCc::new(end.now, &control, None, ms(40), DATAGRAM, false, || 0);
+        lose_one(&mut end);
+        end.wait(1);
+        lose_one(&mut end);
+        assert_eq!(end.recovery.stats.congestion_events, 2, "{control:?}");
+    }
 }

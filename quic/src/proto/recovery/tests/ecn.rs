@@ -1,6 +1,6 @@
 use super::{AckInfo, End};
 use crate::packet::{Ecn, SpaceId};
-use crate::proto::recovery::EcnValidation;
+use crate::proto::recovery::{EcnValidation, PathId};
 use crate::proto::space::SentPacket;
 
 fn end() -> End {
@@ -96,4 +96,21 @@ fn a_mark_of_the_network_is_a_sign_of_congestion() {
     assert_eq!(end.path.window(), window / 2);
     assert_eq!(end.recovery.stats.congestion_events, 1);
     assert!(end.lost().is_empty());
+}
+
+#[test]
+fn a_mark_does_not_count_for_a_packet_of_another_path() {
+    let mut end = end();
+    for _ in 0..4 {
+        send(&mut end);
+    }
+    end.wait(40);
+    end.ack_ecn(0..=1, 1, 1);
+    let window = end.path.window();
+    // What is acknowledged of this path was sent before the reduction.
+    end.wait(1);
+    end.send_packet(SpaceId::Data, SentPacket { path: PathId(7), ..end.packet() });
+    end.wait(40);
+    end.ack_ecn(2..=4, 2, 2);
+    assert_eq!((end.path.window(), end.recovery.stats.congestion_events), (window, 1));
 }
