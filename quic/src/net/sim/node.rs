@@ -71,6 +71,13 @@ pub enum Node {
         /// How long they are lost.
         off: Duration,
     },
+    /// All are lost for a while, once in each period, at a time by chance.
+    Outages {
+        /// The period.
+        every: Duration,
+        /// How long they are lost.
+        last: Duration,
+    },
     /// This share (0 to 1) is lost, but no more than so many in a row.
     LossInRuns {
         /// How many.
@@ -157,8 +164,10 @@ struct Memory {
     run: u32,
     /// When the last one left.
     left: Duration,
-    /// When the burst has begun.
+    /// When the burst or the outage has begun or will begin.
     since: Duration,
+    /// The number of the period.
+    period: Option<u128>,
 }
 
 impl Placed {
@@ -201,6 +210,15 @@ impl Placed {
             Node::Blackhole(ref times) if times.contains(&now) => Step::Lose,
             Node::Blackouts { on, off } if now.as_nanos() % (on + off).as_nanos().max(1) >= on.as_nanos() => {
                 Step::Lose
+            }
+            Node::Outages { every, last } => {
+                let period = now.as_nanos() / every.as_nanos().max(1);
+                if memory.period.replace(period) != Some(period) {
+                    let begun = u64::try_from(period * every.as_nanos()).unwrap_or(u64::MAX);
+                    memory.since = Duration::from_nanos(begun) + fate.part(at, every.saturating_sub(last));
+                }
+                let inside = (memory.since..memory.since + last).contains(&now);
+                if inside { Step::Lose } else { Step::Forward(Duration::ZERO) }
             }
             Node::Narrow { ref times, mtu } if len + OVERHEAD > mtu && times.contains(&now) => Step::Lose,
             Node::LossInRuns { share, longest } if memory.hits(hits(share), longest) => Step::Lose,

@@ -131,7 +131,11 @@ fn wireless(rng: &mut Rng, scenario: &mut Scenario) -> (Duration, u64) {
             0 => nodes.push(Node::Corrupt(0.01)),
             1 => nodes.push(Node::Duplicate { share: 0.02, after: ms(rng.below(20)) }),
             2 => nodes.push(Node::Reorder { share: 0.03, by: ms(1 + rng.below(15)) }),
-            3 => nodes.push(Node::Blackouts { on: ms(between(rng, 300, 3000)), off: ms(rng.below(250)) }),
+            3 => {
+                // Not at regular intervals: timers that double could keep step with those.
+                let (on, off) = (ms(between(rng, 300, 3000)), ms(rng.below(250)));
+                nodes.push(Node::Outages { every: on + off, last: off });
+            }
             4 => nodes.push(Node::Bleach),
             _ => {}
         }
