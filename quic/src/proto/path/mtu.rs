@@ -45,6 +45,8 @@ pub struct MtuDiscovery {
     /// Probes of the size under trial that were lost in a row: PROBE_COUNT.
     lost_probes: u8,
     suspicion: Suspicion,
+    /// The size before the last black hole, until a search finds another.
+    before_black_hole: Option<u16>,
     black_hole_pause: Duration,
 }
 
@@ -67,6 +69,8 @@ struct Probe {
 pub struct SizeReport {
     /// The largest packet that arrived, probes aside; 0 if none did.
     pub largest_acked: u16,
+    /// The largest of those that had been declared lost before.
+    pub largest_late: u16,
     /// The smallest of those lost that are larger than [`BASE`], probes aside.
     pub smallest_lost: Option<u16>,
     /// The probe that arrived.
@@ -80,6 +84,9 @@ impl SizeReport {
     pub fn on_acked(&mut self, pn: PacketNumber, size: u16, is_probe: bool, late: bool) {
         if !is_probe {
             self.largest_acked = self.largest_acked.max(size);
+            if late {
+                self.largest_late = self.largest_late.max(size);
+            }
         } else if !late {
             self.probe_acked = self.probe_acked.max(Some(pn));
         }
@@ -126,6 +133,7 @@ impl MtuDiscovery {
             probe: None,
             lost_probes: 0,
             suspicion: Suspicion::default(),
+            before_black_hole: None,
             black_hole_pause: BLACK_HOLE_PAUSE,
         };
         discovery.restart();
@@ -187,10 +195,14 @@ impl MtuDiscovery {
             self.suspicion.on_lost(size);
         }
         let mut news = SizeNews::None;
+        if self.take_back(report.largest_late) {
+            news = SizeNews::Larger;
+        }
         if let Some(probe) = self.take_probe(report.probe_acked) {
             self.lost_probes = 0;
             if probe.size > self.current {
                 self.current = probe.size;
+                self.before_black_hole = None;
                 news = SizeNews::Larger;
             }
             self.end_search(probe.sent);
@@ -200,7 +212,9 @@ impl MtuDiscovery {
             news = SizeNews::ProbeLost;
         }
         if self.suspicion.is_certain() && self.current > BASE {
+            let before = self.current;
             self.fall_back();
+            self.before_black_hole = Some(before);
             self.search = Search::Paused(Some(now + self.black_hole_pause));
             self.black_hole_pause = (self.black_hole_pause * 2).min(RAISE);
             news = SizeNews::BlackHole;
@@ -221,6 +235,18 @@ impl MtuDiscovery {
         self.fall_back();
         self.search = Search::Active;
         self.too_large = size;
+        true
+    }
+
+    /// A packet of that size was late, not lost: if losses of such packets were taken for a black hole, there was none.
+    fn take_back(&mut self, late: u16) -> bool {
+        let is_sound = |before: &mut u16| late > BASE && late <= *before;
+        if late > self.ceiling || self.before_black_hole.take_if(is_sound).is_none() {
+            return false;
+        }
+        self.current = late;
+        self.search = if late < self.ceiling { Search::Active } else { Search::Paused(None) };
+        self.black_hole_pause = (self.black_hole_pause / 2).max(BLACK_HOLE_PAUSE);
         true
     }
 
@@ -272,6 +298,7 @@ impl MtuDiscovery {
 
     fn fall_back(&mut self) {
         self.current = BASE;
+        self.before_black_hole = None;
         self.probe = None;
         self.suspicion = Suspicion::default();
         self.restart();
@@ -280,17 +307,21 @@ impl MtuDiscovery {
 
 /// Losses since which nothing as large was acknowledged.
 ///
-/// What is lost together counts once: a queue that overflows drops many. While losses are due to the size, the probes of
+/// What is lost together counts once: a queue that overflows drops many. So does what timers give up before anything else
+/// arrives. While losses are due to the size, the probes of
 /// timers, which are small, are all that arrives.
 #[derive(Debug, Default, Copy, Clone)]
 struct Suspicion {
     /// The smallest packet of each loss.
     losses: [u16; BLACK_HOLE],
     count: usize,
+    /// Something was acknowledged since the last of them: the path is not just silent, or late.
+    heard: bool,
 }
 
 impl Suspicion {
     fn on_acked(&mut self, size: u16) {
+        self.heard |= size > 0;
         if self.count > 0 && size > BASE {
             let kept = self.losses.iter().take(self.count).copied().filter(|lost| *lost > size);
             let mut losses = [0; BLACK_HOLE];
@@ -300,7 +331,11 @@ impl Suspicion {
     }
 
     fn on_lost(&mut self, size: u16) {
-        if let Some(slot) = self.losses.get_mut(self.count) {
+        if !std::mem::take(&mut self.heard)
+            && let Some(last) = self.losses.iter_mut().take(self.count).last()
+        {
+            *last = size.min(*last);
+        } else if let Some(slot) = self.losses.get_mut(self.count) {
             *slot = size;
             self.count += 1;
         }

@@ -68,7 +68,22 @@ impl Link {
         self.mtu.on_report(self.now, &report)
     }
 
+    fn late(&mut self, size: u16) -> SizeNews {
+        let mut report = SizeReport::default();
+        report.on_acked(self.next_pn, size, false, true);
+        self.mtu.on_report(self.now, &report)
+    }
+
+    /// A small packet arrived, and these did not.
     fn lost(&mut self, sizes: &[u16]) -> SizeNews {
+        let mut report = SizeReport::default();
+        report.on_acked(self.next_pn, 30, false, false);
+        self.mtu.on_report(self.now, &report);
+        self.given_up(sizes)
+    }
+
+    /// A timer gave these up.
+    fn given_up(&mut self, sizes: &[u16]) -> SizeNews {
         let mut report = SizeReport::default();
         sizes.iter().for_each(|size| report.on_lost(self.next_pn, *size, false));
         self.mtu.on_report(self.now, &report)
@@ -227,6 +242,37 @@ fn congestion_is_not_taken_for_a_black_hole() {
     link.lost(&[1452]);
     assert_eq!(link.mtu.current(), 1452);
     assert_eq!(link.lost(&[1400]), SizeNews::BlackHole, "1452, 1452 and 1400, and only 1350 arrived");
+}
+
+/// What overtook them was smaller, or nothing did and timers gave them up.
+#[test]
+fn packets_that_are_late_take_a_black_hole_back() {
+    let mut link = Link::new(1500, config());
+    link.search();
+    for _ in 0..3 {
+        (0..2).for_each(|_| assert_eq!(link.lost(&[1452]), SizeNews::None));
+        assert_eq!(link.lost(&[1452]), SizeNews::BlackHole);
+        assert_eq!(link.acked(1452), SizeNews::None, "it may have been sent before");
+        assert_eq!(link.late(1200), SizeNews::None);
+        assert_eq!((link.late(1452), link.mtu.current()), (SizeNews::Larger, 1452));
+        assert_eq!(link.probe(), None);
+    }
+    // Unless the system refused them.
+    (0..3).for_each(|_| drop(link.lost(&[1452])));
+    link.now += SECOND * 10;
+    link.carries = 1300;
+    let found = link.search();
+    assert!(link.mtu.on_refused(found));
+    assert_eq!((link.late(1300), link.mtu.current()), (SizeNews::None, BASE));
+}
+
+#[test]
+fn silence_is_not_taken_for_a_black_hole() {
+    let mut link = Link::new(1500, config());
+    link.search();
+    (0..10).for_each(|_| assert_eq!(link.given_up(&[1452]), SizeNews::None));
+    assert_eq!(link.lost(&[1452]), SizeNews::None);
+    assert_eq!(link.lost(&[1452]), SizeNews::BlackHole);
 }
 
 #[test]

@@ -150,6 +150,25 @@ fn packets_that_an_update_overtakes_are_opened() {
         assert!(report.server.key_updates >= 5, "{report:?}");
         let failures = [report.client.authentication_failures, report.server.authentication_failures];
         assert_eq!(failures, [0; 2], "{report:?}");
+        assert_eq!(report.server.mtu, 1452, "late is not lost: {report:?}");
+    }
+}
+
+/// Packets that others overtake by much are given up by timers, one after the other, before anything else arrives.
+#[test]
+fn reordering_is_not_taken_for_a_black_hole() {
+    for (share, delay) in [(0.3, 20), (0.5, 5)] {
+        let reorder = Node::Reorder { share, by: ms(30) };
+        let nodes = [Node::megabits(10, 100), reorder, Node::Delay(ms(delay))];
+        for seed in 0..6 {
+            let report = Scenario::download(seed, 500_000, &nodes).run();
+            assert!(report.server.packets_lost > 0, "what is late looks lost");
+            assert_eq!(
+                (report.server.mtu, report.server.mtu_black_holes),
+                (1452, 0),
+                "seed {seed}: {report:?}"
+            );
+        }
     }
 }
 
