@@ -258,7 +258,8 @@ fn packets_that_are_late_take_a_black_hole_back() {
         assert_eq!(link.probe(), None);
     }
     // Unless the system refused them.
-    (0..3).for_each(|_| drop(link.lost(&[1452])));
+    let news = [1452; 3].map(|size| link.lost(&[size]));
+    assert_eq!(news[2], SizeNews::BlackHole);
     link.now += SECOND * 10;
     link.carries = 1300;
     let found = link.search();
