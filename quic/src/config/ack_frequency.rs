@@ -20,7 +20,8 @@ pub enum AckFrequency {
     Adaptive,
     /// The same at all times.
     Fixed {
-        /// One acknowledgment for at most so many ack-eliciting packets; 0 counts as 1.
+        /// One acknowledgment for at most so many ack-eliciting packets; 0 counts as 1. While half of the congestion window
+        /// is less, for half of the window, but no less than 2: nobody should wait for more than can be under way.
         packets: u32,
         /// The longest that an acknowledgment may wait, below 2^14 ms; `None` for the peer's own max_ack_delay. Peers are
         /// not asked for less than they say they can.
