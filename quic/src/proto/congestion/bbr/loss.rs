@@ -30,8 +30,11 @@ pub(super) struct Undo {
 }
 
 impl Bbr {
-    pub(super) fn is_inflight_too_high(lost: u64, in_flight: u64) -> bool {
-        lost > percent(in_flight, LOSS_THRESH)
+    /// Whether more was lost than the rate that is tolerated brings with it. Of few packets that rate takes more now and
+    /// then by chance: its standard deviation is allowed for.
+    pub(super) fn is_inflight_too_high(&self, lost: u64, in_flight: u64) -> bool {
+        let tolerated = percent(in_flight, LOSS_THRESH);
+        lost > tolerated + tolerated.saturating_mul(self.max_datagram_size).isqrt()
     }
 
     // Each lost packet.
@@ -56,7 +59,7 @@ impl Bbr {
         }
         let Some(departure) = self.sampler.departure(packet.sent).copied() else { return };
         let lost = self.sampler.lost - departure.lost;
-        if Self::is_inflight_too_high(lost, departure.in_flight) {
+        if self.is_inflight_too_high(lost, departure.in_flight) {
             let at_loss = inflight_at_loss(&departure, packet.bytes, lost);
             self.handle_inflight_too_high(packet.now, at_loss, departure.app_limited);
         }
@@ -97,7 +100,8 @@ impl Bbr {
         if !self.loss_round_start {
             return;
         }
-        if self.loss_in_round && !self.is_probing_bw() {
+        let measured = self.state != State::ProbeRtt && self.round_count >= self.measures_from_round;
+        if self.loss_in_round && measured && !self.is_probing_bw() {
             self.lower_bounds();
         }
         self.loss_in_round = false;
@@ -137,7 +141,7 @@ impl Bbr {
         if self.state == State::Startup
             && self.lossy_rounds >= STARTUP_LOSSY_ROUNDS
             && gaps >= STARTUP_FULL_LOSS_COUNT
-            && Self::is_inflight_too_high(ack.rate.lost, ack.rate.in_flight)
+            && self.is_inflight_too_high(ack.rate.lost, ack.rate.in_flight)
         {
             self.leave_startup();
         }

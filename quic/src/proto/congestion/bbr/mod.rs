@@ -117,6 +117,8 @@ pub struct Bbr {
     probe_rtt_expired: bool,
     probe_rtt_done_stamp: Option<Instant>,
     probe_rtt_round_done: bool,
+    /// Before this round what arrives was held back by ProbeRTT: no measure of what the path delivers.
+    measures_from_round: u64,
 
     undo: Undo,
 }
@@ -182,6 +184,7 @@ impl Bbr {
             probe_rtt_expired: false,
             probe_rtt_done_stamp: None,
             probe_rtt_round_done: false,
+            measures_from_round: 0,
             undo: Undo::default(),
         }
     }

@@ -259,8 +259,7 @@ impl Bbr {
                 }
             }
         }
-        if Self::is_inflight_too_high(ack.rate.lost, ack.rate.in_flight)
-            || self.inflight_longterm == UNBOUNDED
+        if self.is_inflight_too_high(ack.rate.lost, ack.rate.in_flight) || self.inflight_longterm == UNBOUNDED
         {
             return false;
         }
@@ -316,6 +315,9 @@ impl Bbr {
 
     fn exit_probe_rtt(&mut self, now: Instant) {
         self.reset_short_term_model();
+        // The first round ends with a packet that is sent now, and what is acknowledged in it was sent before; in the
+        // second one the path fills again.
+        self.measures_from_round = self.round_count + 2;
         if self.full_bw_reached {
             self.start_down(now);
             self.state = State::Cruise;

@@ -241,6 +241,31 @@ fn one_percent_of_loss_does_not_slow_it_down_much() {
     assert!(rate > path.rate * 85 / 100, "{rate} of {}", path.rate);
 }
 
+/// What ProbeRTT holds back does not arrive, which is no news of the path.
+#[test]
+fn a_loss_while_little_is_in_flight_on_purpose_does_not_lower_the_rate() {
+    let mut path = Path::new();
+    path.loss = Some(30);
+    for _ in 0..4 {
+        assert!(path.run_until(ms(20_000), |path| path.bbr.state == State::ProbeRtt));
+        assert!(path.run_until(ms(2_000), |path| path.bbr.state != State::ProbeRtt));
+        for _ in 0..5 {
+            path.run(path.rtt);
+            assert!(path.bbr.bw > path.bbr.max_rate.get() * 8 / 10, "{:?}", path.bbr);
+        }
+    }
+}
+
+/// Two in a hundred are tolerated, and what chance adds to that: more where packets are few.
+#[test]
+fn a_rate_of_losses_is_judged_with_an_eye_on_chance() {
+    let bbr = Bbr::new(epoch(), 1200, None, 1);
+    for (in_flight, tolerated) in [(10, 0), (30, 1), (100, 3), (250, 7), (1_000, 24), (10_000, 214)] {
+        let too_high = |lost: u64| bbr.is_inflight_too_high(lost * SIZE, in_flight * SIZE);
+        assert!(!too_high(tolerated) && too_high(tolerated + 1), "{in_flight}");
+    }
+}
+
 #[test]
 fn a_shallow_queue_bounds_what_is_in_flight() {
     let mut path = Path::new();

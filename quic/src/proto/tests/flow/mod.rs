@@ -187,7 +187,7 @@ fn tell(line: &str) {
 #[test]
 #[ignore = "a figure of record: see the head of this file"]
 fn figure_bbr_under_random_loss() {
-    for seed in 0..10 {
+    for seed in 0..20 {
         let mut lab = alone(seed, CongestionControl::Bbr, 50, ms(60), 0.01);
         let share = share(lab.run(20 * SECOND)[0], 50, 20 * SECOND);
         tell(&format!("BBR, 50 Mbit/s, 60 ms, 1 % loss, seed {seed}: {:.1} % of the link", 100.0 * share));
@@ -215,7 +215,7 @@ fn figure_two_cubic_flows_are_fair() {
 #[test]
 #[ignore = "a figure of record: see the head of this file"]
 fn figure_bbr_beside_cubic() {
-    for seed in 0..2 {
+    for seed in 0..5 {
         let mut lab = together(seed, &[CongestionControl::Bbr, CongestionControl::Cubic], 50, ms(60));
         let bytes = lab.run(60 * SECOND);
         let shares = [0, 1].map(|flow| share(bytes[flow], 50, 60 * SECOND));

@@ -252,7 +252,7 @@ fn close(network: &mut Network, hosts: &mut [Host]) {
         let now = network.now();
         client.main().unwrap().connection.close(now, VarInt::from_u32(7), bytes::Bytes::new());
     }
-    let end = run(network, hosts, Duration::from_secs(600), |_| false);
+    let end = run(network, hosts, Duration::from_secs(6000), |_| false);
     assert!(matches!(end, End::Silence(_)), "after the close: {end:?}");
     assert!(hosts.iter().all(Host::is_closed));
     for server in hosts.iter_mut().skip(1).step_by(2) {
