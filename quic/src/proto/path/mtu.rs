@@ -191,7 +191,8 @@ impl MtuDiscovery {
     /// Packets met their fates.
     pub fn on_report(&mut self, now: Instant, report: &SizeReport) -> SizeNews {
         self.suspicion.on_acked(report.largest_acked);
-        if let Some(size) = report.smallest_lost {
+        // What is larger than the size in use was sent before that, and nothing as large is sent that could take it back.
+        if let Some(size) = report.smallest_lost.filter(|size| *size <= self.current) {
             self.suspicion.on_lost(size);
         }
         let mut news = SizeNews::None;

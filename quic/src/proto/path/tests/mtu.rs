@@ -216,7 +216,7 @@ fn a_path_that_swallows_what_it_carried_is_noticed() {
     // It may happen again, and then it takes longer.
     link.carries = 1250;
     (0..2).for_each(|_| assert_eq!(link.lost(&[link.mtu.current()]), SizeNews::None));
-    assert_eq!(link.lost(&[1300]), SizeNews::BlackHole);
+    assert_eq!(link.lost(&[link.mtu.current()]), SizeNews::BlackHole);
     link.now += SECOND * 19;
     assert_eq!(link.probe(), None);
     link.now += SECOND;
@@ -274,6 +274,18 @@ fn silence_is_not_taken_for_a_black_hole() {
     (0..10).for_each(|_| assert_eq!(link.given_up(&[1452]), SizeNews::None));
     assert_eq!(link.lost(&[1452]), SizeNews::None);
     assert_eq!(link.lost(&[1452]), SizeNews::BlackHole);
+}
+
+/// They were under way when the black hole was found, and are given up one by one.
+#[test]
+fn what_was_sent_before_a_black_hole_is_no_sign_of_another() {
+    let mut link = Link::new(1500, config());
+    link.search();
+    let news = [1452; 3].map(|size| link.lost(&[size]));
+    assert_eq!(news[2], SizeNews::BlackHole);
+    (0..3).for_each(|_| assert_eq!(link.lost(&[1452]), SizeNews::None));
+    link.now += SECOND * 10;
+    assert_eq!((link.search(), link.mtu.current()), (1452, 1452));
 }
 
 #[test]
