@@ -15,6 +15,8 @@ use super::assembler::ones;
 const PAGE: u64 = 4096;
 /// Pieces shorter than this are copied.
 const SMALL: usize = 256;
+/// A page of few bytes begins with this much memory.
+const SMALL_PAGE: usize = 512;
 /// Words of a page's map.
 const WORDS: usize = PAGE as usize / 64;
 
@@ -227,6 +229,11 @@ impl Page {
     fn put(&mut self, at: usize, piece: &[u8]) -> usize {
         let end = at + piece.len();
         if self.data.len() < end {
+            if self.data.capacity() < end {
+                // Not twice as much as before, which may be nearly two pages.
+                let size = if end <= SMALL_PAGE { SMALL_PAGE } else { PAGE as usize };
+                self.data.reserve_exact(size - self.data.len());
+            }
             self.data.resize(end, 0);
         }
         let before = self.unread_count;
@@ -311,6 +318,15 @@ mod tests {
         buffer.insert(1 << 61, content(0..1), false);
         assert!(buffer.memory() < 8192, "{}", buffer.memory());
         assert_eq!(read_all(&mut buffer).len(), 1);
+    }
+
+    #[test]
+    fn a_page_that_grows_takes_up_no_more_than_a_page() {
+        let mut buffer = Unordered::default();
+        for offset in [4094, 4095] {
+            buffer.insert(offset, content(offset..offset + 1), false);
+        }
+        assert!(buffer.memory() < 6000, "{}", buffer.memory());
     }
 
     #[test]
