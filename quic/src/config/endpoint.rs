@@ -165,7 +165,8 @@ impl EndpointConfigBuilder {
     /// datagrams (RFC 9221) that wait to be read or sent, and UDP datagrams that wait for its task. When three quarters are
     /// used no receive window grows, those that tune themselves become small, and so do send budgets and queues of datagrams.
     /// When all is used clients are asked to come again, or refused if they have. By how much windows exceed what they began
-    /// with is counted apart, and has the same limit; a window on which nothing has arrived for 5 s counts for an eighth there.
+    /// with is counted apart, and has the same limit; a window on which hardly anything has arrived for 5 s counts for an
+    /// eighth there.
     ///
     /// Windows that connections begin with are not reserved, and what was promised to peers is kept: whoever has so many connections that the windows they begin with
     /// ([`initial_receive_window`](super::TransportConfigBuilder::initial_receive_window)) do not fit, and reads from none

@@ -12,15 +12,15 @@ use super::shared::send_pool;
 /// of datagrams that waits to be read, and to be sent.
 const SCANTY: u64 = 64 << 10;
 
-/// A connection on which no stream data has arrived for so long does not use its receive window. Longer than a busy one is
-/// ever silent, and than most pauses between a request and the next.
+/// A connection on which hardly any stream data has arrived for so long does not use its receive window. Longer than a busy
+/// one is ever silent, and than most pauses between a request and the next.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// When the receive window was last of use.
 pub(super) struct WindowUse {
-    /// Stream data that have arrived, bytes.
+    /// Stream data that had arrived then, bytes.
     received: u64,
-    /// When the last of them did.
+    /// When that was.
     at: Instant,
     /// That is long ago.
     idle: bool,
@@ -32,9 +32,11 @@ impl WindowUse {
         Self { received: 0, at: now, idle: false }
     }
 
-    fn observe(&mut self, now: Instant, received: u64) {
-        if std::mem::replace(&mut self.received, received) != received {
-            self.at = now;
+    /// `window` is a small one. What leaves most of that unused makes no use of a larger one: a few bytes now and then, which
+    /// cost a peer nothing, are not enough to keep it.
+    fn observe(&mut self, now: Instant, received: u64, window: u64) {
+        if received - self.received >= (window / 4).max(1) {
+            (self.received, self.at) = (received, now);
         }
         self.idle = now >= self.at + IDLE;
     }
@@ -49,7 +51,9 @@ impl ConnectionTask {
 
     /// Adapts the bounds. True if there is to be another turn soon.
     pub(super) fn adapt(&mut self, now: Instant) -> bool {
-        self.window_use.observe(now, self.connection.streams().received());
+        let streams = self.connection.streams();
+        let small = self.first_window.min(streams.receive_window());
+        self.window_use.observe(now, streams.received(), small);
         let unread = self.connection.streams().unread();
         let held = unread + self.ending.shared.pool.used() + self.pinned + self.datagrams_held();
         self.ending.account.hold(held);
@@ -109,10 +113,26 @@ impl ConnectionTask {
 
 #[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
+    use super::*;
     use crate::driver::connection_task::ServerTask;
     use crate::driver::inbox::Inbox;
     use crate::driver::shared::budget;
     use crate::driver::shared::connection::Connection;
+    use crate::packet::epoch;
+
+    #[test]
+    fn a_few_bytes_now_and_then_do_not_keep_a_window() {
+        const SMALL: u64 = 1 << 20;
+        let mut window_use = WindowUse::new(epoch());
+        let mut used = |seconds: u64, received: u64| {
+            window_use.observe(epoch() + Duration::from_secs(seconds), received, SMALL);
+            !window_use.idle
+        };
+        assert!(used(1, SMALL / 4) && used(4, SMALL / 4 + 1) && used(5, SMALL / 4 + 1000));
+        assert!(!used(6, SMALL / 4 + 2000) && !used(7, SMALL / 2 - 1));
+        assert!(used(8, SMALL / 2), "together they are enough");
+        assert!(used(12, SMALL / 2) && !used(13, SMALL / 2));
+    }
 
     /// What is beside these, as measured: connection IDs and routes, TLS, the timer, what the allocator keeps.
     const REST: usize = 3072;
