@@ -5,7 +5,7 @@
 //! the flow control window: what lies behind the first gap is within it (see `RecvPart::consume`).
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Buf, Bytes};
 
@@ -30,8 +30,8 @@ pub(super) struct Unordered {
     arrived: u64,
     /// Pages with gaps, and those that were not read, by number: what lies far ahead costs no more than itself.
     pages: BTreeMap<u64, Box<Page>>,
-    /// There is nothing to read in the pages before this one.
-    read_from: u64,
+    /// Those of them that have something to read. Others may stand before and between them, as many as a window has.
+    readable: BTreeSet<u64>,
     /// Bytes in pages that were not read.
     unread: usize,
 }
@@ -100,17 +100,18 @@ impl Unordered {
     /// A piece that was not read yet: the first one that came, or one that lies before it.
     pub(super) fn read(&mut self) -> Option<(u64, Bytes)> {
         let chunk = self.chunks.front().map(|(offset, _)| *offset);
-        if self.unread > 0 {
-            let mut pages = self.pages.range_mut(self.read_from..);
-            let (number, page) = pages.find(|(_, page)| page.unread_count > 0)?;
-            self.read_from = *number;
-            let start = self.read_from * PAGE;
-            let at = page.first_unread();
+        if let Some(number) = self.readable.first().copied()
+            && let Some(page) = self.pages.get_mut(&number)
+        {
+            let (start, at) = (number * PAGE, page.first_unread());
             if chunk.is_none_or(|chunk| start + at as u64 <= chunk) {
                 let data = page.take(at);
                 self.unread -= data.len();
-                if page.unread_count == 0 && start + PAGE <= self.received {
-                    self.pages.remove(&self.read_from);
+                if page.unread_count == 0 {
+                    self.readable.remove(&number);
+                    if start + PAGE <= self.received {
+                        self.pages.remove(&number);
+                    }
                 }
                 return Some((start + at as u64, data));
             }
@@ -141,7 +142,7 @@ impl Unordered {
                     self.unread += new;
                     self.arrived += new as u64;
                     if new > 0 {
-                        self.read_from = self.read_from.min(number);
+                        self.readable.insert(number);
                     }
                     data = Some(rest);
                 }
