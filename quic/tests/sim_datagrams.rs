@@ -178,3 +178,26 @@ fn a_reader_that_the_runtime_neglects_loses_nothing() {
         drop(sender.await.unwrap());
     });
 }
+
+/// Whoever waits for more than there is waits until it is there: meanwhile nobody looks after it, and time goes by.
+#[test]
+fn a_sender_that_finds_a_quarter_and_needs_more_keeps_nobody_busy() {
+    const COUNT: usize = 50;
+    run(async {
+        let network = Network::new(1);
+        network.link_everywhere(vec![Node::Delay(ms(50))]);
+        // One fits, and leaves more than a quarter.
+        let config = TransportConfig::builder().datagram_send_buffer_size(2 << 10);
+        let (client, server) = connect(&network, config).await;
+        let sender = tokio::spawn(async move {
+            for _ in 0..COUNT {
+                client.send_datagram_wait(Bytes::from(vec![7; 1_100])).await.unwrap();
+            }
+            client
+        });
+        for _ in 0..COUNT {
+            server.read_datagram().await.unwrap();
+        }
+        assert_eq!(sender.await.unwrap().stats().datagrams_unsent, 0);
+    });
+}

@@ -12,6 +12,8 @@ pub(super) struct Line {
     /// So many of the first were called and did not come. It is the turn of the next, and of these at any time.
     passed: usize,
     turn: Turn,
+    /// The one whose turn it is has come for so many bytes, and found less room; 0 if it has not.
+    wants: usize,
 }
 
 /// How it stands with the one whose turn it is.
@@ -33,13 +35,13 @@ impl Line {
         place.unwrap_or(self.waiters.len()) <= self.passed
     }
 
-    /// Waits at the end of the line, or where it did before.
-    pub(super) fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) {
+    /// Waits for room for so many bytes at the end of the line, or where it did before.
+    pub(super) fn wait(&mut self, ticket: &mut Option<u64>, wants: usize, waker: &Waker) {
         self.waiters.register(ticket, waker);
         let place = ticket.and_then(|ticket| self.waiters.position(ticket));
         if let Some(place) = place.filter(|place| *place <= self.passed) {
             // It has come, and wants to be called again.
-            (self.passed, self.turn) = (place, Turn::Waits);
+            (self.passed, self.turn, self.wants) = (place, Turn::Waits, wants);
         }
     }
 
@@ -51,7 +53,7 @@ impl Line {
                 false
             }
             Some(place) if place == self.passed => {
-                self.turn = Turn::Waits;
+                (self.turn, self.wants) = (Turn::Waits, 0);
                 true
             }
             _ => false,
@@ -66,6 +68,11 @@ impl Line {
         let waker = self.waiters.waker_at(self.passed)?;
         self.turn = Turn::Called;
         Some(waker)
+    }
+
+    /// So many bytes have to fit before it is worth calling the one whose turn it is, as far as that is known.
+    pub(super) fn wants(&self) -> usize {
+        self.wants
     }
 
     /// Whether somebody was called and has not come.
@@ -84,7 +91,7 @@ impl Line {
             }
             Turn::Late => {
                 self.passed += 1;
-                self.turn = Turn::Waits;
+                (self.turn, self.wants) = (Turn::Waits, 0);
                 self.call()
             }
         }
@@ -92,7 +99,7 @@ impl Line {
 
     /// Takes all out.
     pub(super) fn take(&mut self) -> Woken {
-        (self.passed, self.turn) = (0, Turn::Waits);
+        (self.passed, self.turn, self.wants) = (0, Turn::Waits, 0);
         self.waiters.take()
     }
 }

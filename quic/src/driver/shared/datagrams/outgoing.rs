@@ -134,9 +134,10 @@ impl State {
         Ok(())
     }
 
-    /// So much room that it is worth waking somebody for it.
+    /// So much room that it is worth waking somebody for it, and not in vain.
     fn has_room(&self, capacity: usize) -> bool {
-        self.used() == 0 || capacity.saturating_sub(self.used()) >= capacity / 4
+        let quarter = self.used() == 0 || capacity.saturating_sub(self.used()) >= capacity / 4;
+        quarter && self.fits(capacity, self.line.wants())
     }
 }
 
@@ -274,7 +275,7 @@ impl Outgoing {
                 return Poll::Ready(Err(refused));
             }
             if !state.line.may_go(*ticket) || !state.fits(self.limit(), len) {
-                state.line.wait(ticket, cx.waker());
+                state.line.wait(ticket, len, cx.waker());
                 return Poll::Pending;
             }
             if let Some(ticket) = ticket.take() {
@@ -592,12 +593,12 @@ mod tests {
         assert!(!poll(0) && !poll(1) && taken(&queue).len() == 4);
         let held = 3 * datagram_weight(LEN);
         for _ in 0..5 {
-            assert!(queue.set_held(held), "called");
+            assert!(!queue.set_held(held), "the task would look again for ever");
             assert!(!poll(0));
         }
-        assert_eq!((counts[0].wakes(), counts[1].wakes()), (5, 0));
+        assert_eq!((counts[0].wakes(), counts[1].wakes()), (0, 0));
         assert!(!poll(1));
-        queue.set_held(held / 3);
+        assert!(queue.set_held(held / 3) && counts[0].wakes() == 1);
         assert!(poll(0) && poll(1));
     }
 
