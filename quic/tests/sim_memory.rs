@@ -74,3 +74,28 @@ async fn a_window_out_of_use_holds_others_back_for_seconds_only_and_goes_when_it
     upload(&first, 10 * MIB, 64 << 10, ms(200)).await;
     assert!(granted() <= idle + MIB, "{} after {idle}", granted());
 }
+
+/// Datagrams that cannot leave give way while memory is short, be it the task that has them.
+#[tokio::test(start_paused = true)]
+async fn datagrams_that_wait_to_be_sent_are_few_when_memory_is_short() {
+    let network = Network::new(1);
+    network.link_everywhere(vec![Node::Delay(ms(10))]);
+    let (client_config, server_config) = configs();
+    let server = network.server(server_addr(), server_config).unwrap();
+    let client = Endpoint::builder()
+        .config(EndpointConfig::builder().memory_budget(MIB).build().unwrap())
+        .client(client_config)
+        .socket(network.bind((host(2), 0)).unwrap())
+        .unwrap();
+    let (sending, _receiving) = connect(&client, &server).await;
+    network.link_everywhere(vec![Node::Loss(1.0)]);
+    let mut most = 0;
+    for _ in 0..100 {
+        sending.send_datagrams(&mut vec![bytes::Bytes::from(vec![7; 1000]); 20]).unwrap();
+        tokio::time::sleep(ms(1)).await;
+        most = most.max(client.stats().memory_used);
+    }
+    // Three quarters of the budget, and what comes in one turn.
+    assert!((MIB / 2..MIB * 7 / 8).contains(&most), "{most}");
+    assert!(sending.stats().datagrams_unsent > 0);
+}

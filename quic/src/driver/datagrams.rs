@@ -60,9 +60,12 @@ impl Datagrams {
 impl ConnectionTask {
     /// Takes over what the application sends.
     pub(super) fn absorb_datagrams(&mut self) {
-        if !self.ending.shared.datagrams_out.take(&mut self.datagrams.outgoing) {
+        let queue = &self.ending.shared.datagrams_out;
+        if !queue.take(&mut self.datagrams.outgoing) {
             return;
         }
+        // Else the protocol keeps to what is configured.
+        let limit = self.datagrams.limit.filter(|_| queue.take_overdrawn());
         while let Some(Item { data, deadline, level, fate }) = self.datagrams.outgoing.pop() {
             let track = fate.map(|fate| {
                 self.datagrams.next_track += 1;
@@ -75,6 +78,9 @@ impl ConnectionTask {
             if let (Err(_), Some(track)) = (sent, track) {
                 tell(&mut self.datagrams.tracked, track, DatagramFate::Dropped);
             }
+        }
+        if let Some(limit) = limit {
+            self.connection.datagrams().drop_oldest(limit);
         }
         // Told anew in any case: it counts all that was taken as held.
         self.datagrams.held = usize::MAX;

@@ -115,6 +115,13 @@ impl Datagrams {
         self.send.weight()
     }
 
+    /// Drops of what waits to be sent the oldest of the lowest level, until it is no more than so many bytes. One stays,
+    /// however large it is.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn drop_oldest(&mut self, limit: usize) {
+        self.send.drop_oldest(limit);
+    }
+
     /// The next piece of news.
     pub(in crate::proto) fn poll_event(&mut self) -> Option<DatagramEvent> {
         if self.recv.take_readable() {

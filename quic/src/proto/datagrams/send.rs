@@ -112,6 +112,18 @@ impl SendQueue {
         Ok(())
     }
 
+    /// Drops the oldest of the lowest level until no more than `limit` bytes are left, or one datagram.
+    #[cfg(feature = "tokio")]
+    pub(super) fn drop_oldest(&mut self, limit: usize) {
+        while self.queue.weight() > limit {
+            let Some(oldest) = self.queue.evict() else { return };
+            if self.queue.is_empty() {
+                return self.queue.push(oldest);
+            }
+            self.dropped(Some(oldest), DatagramFate::Dropped);
+        }
+    }
+
     pub(super) fn next(&mut self, now: Instant, max: Option<usize>) -> Option<&OutgoingDatagram> {
         loop {
             let front = self.queue.front()?;

@@ -73,6 +73,8 @@ struct State {
     /// The largest that can be sent; `None` for none at all.
     max: Option<usize>,
     line: Line,
+    /// Old ones that the task has are to give way.
+    overdrawn: bool,
     closed: bool,
 }
 
@@ -114,15 +116,15 @@ impl State {
             // give way; and nothing does for one that is refused all the same.
             DatagramPolicy::DropOldest => {
                 let weight = datagram_weight(len);
-                if self.queue.fits(capacity, weight) {
-                    return Ok(());
+                if !self.queue.fits(capacity, weight) {
+                    if !self.queue.could_fit(capacity, level, weight) {
+                        return Err(Refused::Full);
+                    }
+                    while !self.queue.fits(capacity, weight) {
+                        evicted.extend(self.queue.evict());
+                    }
                 }
-                if !self.queue.could_fit(capacity, level, weight) {
-                    return Err(Refused::Full);
-                }
-                while !self.queue.fits(capacity, weight) {
-                    evicted.extend(self.queue.evict());
-                }
+                self.overdrawn |= self.used() + weight > capacity;
             }
             // Those in line come first.
             DatagramPolicy::DropNewest => {
@@ -327,6 +329,12 @@ impl Outgoing {
             state.held += into.weight();
         }
         news
+    }
+
+    /// For the task, after it has taken what is there: true if something went in at the cost of what it had already, so that
+    /// it is to keep no more than the limit. That is so only if somebody drops the oldest.
+    pub fn take_overdrawn(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).overdrawn)
     }
 
     /// For the task: of what it has taken so much is left. Wakes the first in line when a quarter is free. True if it is to
