@@ -95,7 +95,7 @@ impl Incoming {
         let (mut dropped, limit) = (VecDeque::new(), self.limit());
         let (woken, crowded) = {
             let mut state = lock(&self.state);
-            let before = state.queue.len();
+            let news = arrived.len();
             if state.queue.is_empty() {
                 std::mem::swap(&mut state.queue, arrived);
             } else {
@@ -111,8 +111,8 @@ impl Incoming {
                 state.weight -= unwanted.as_ref().map_or(0, |data| datagram_weight(data.len()));
                 dropped.extend(unwanted);
             }
-            let news = if before == 0 { state.queue.len() } else { state.queue.len().saturating_sub(before) };
-            let news = news.min(state.waiters.len());
+            // One for each that came, also where it took the place of another: who was woken for that may stay away.
+            let news = news.min(state.queue.len()).min(state.waiters.len());
             let woken = Woken((0..news).filter_map(|_| state.waiters.pop()).collect());
             self.publish(&state);
             state.since = state.since.saturating_add(weight);
@@ -337,6 +337,23 @@ mod tests {
         for n in [1, 2] {
             let one = queue.poll_read_one(&mut tickets[n], &Context::from_waker(&wakers[n]));
             assert_eq!(one, Poll::Ready(Some(vec![n as u8 - 1; 10].into())));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_stays_away_holds_nobody_up_in_a_full_queue() {
+        for policy in [DatagramPolicy::DropOldest, DatagramPolicy::DropNewest] {
+            let queue = queue(1, policy);
+            let (wakers, counts): (Vec<_>, Vec<_>) = (0..2).map(|_| CountingWaker::pair()).unzip();
+            let mut tickets = [None; 2];
+            for (ticket, waker) in tickets.iter_mut().zip(&wakers) {
+                assert!(queue.poll_read_one(ticket, &Context::from_waker(waker)).is_pending());
+            }
+            queue.deliver(&mut arrived(0..1));
+            assert_eq!([0, 1].map(|n: usize| counts[n].wakes()), [1, 0]);
+            queue.deliver(&mut arrived(1..2));
+            assert_eq!(counts[1].wakes(), 1, "it might wait for ever beside a datagram");
+            assert!(queue.poll_read_one(&mut tickets[1], &Context::from_waker(&wakers[1])).is_ready());
         }
     }
 
