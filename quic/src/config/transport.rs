@@ -333,7 +333,7 @@ impl TransportConfigBuilder {
     /// small pieces of data that were there before, limits that are no higher, ends of streams that have ended, BLOCKED frames, challenges, acknowledgments
     /// of what was acknowledged, wishes for acknowledgments (IMMEDIATE_ACK, ACK_FREQUENCY). Default 10,000; twice as many may come at once, and `u32::MAX` means any number.
     ///
-    /// For each packet of ours that asks for an acknowledgment one more is allowed; a few in a packet that also has
+    /// For each packet of ours that asks for an acknowledgment, answers to challenges aside, one more is allowed; a few in a packet that also has
     /// other frames do not count. More end the connection with PROTOCOL_VIOLATION.
     pub fn max_idle_frames_per_second(mut self, frames: u32) -> Self {
         self.0.max_idle_frames_per_second = frames;

@@ -59,7 +59,7 @@ pub struct Floods {
     paths: Budget,
     /// Frames without effect that our own packets allow besides.
     credit: u64,
-    /// The ack-eliciting packets that earned it.
+    /// The ack-eliciting packets that earned it, and those that will earn nothing.
     earned_at: u64,
 }
 
@@ -75,6 +75,11 @@ impl Floods {
             credit: 0,
             earned_at: 0,
         }
+    }
+
+    /// The peer asks for an answer that will ask for an acknowledgment: that earns it nothing, or it could ask for ever.
+    pub fn will_answer(&mut self) {
+        self.earned_at += 1;
     }
 
     /// A packet had so many frames, padding aside, and [`Floods::idle`] of them were without effect.
@@ -93,7 +98,7 @@ impl Floods {
     ) -> Result<(), TransportError> {
         let idle = std::mem::take(&mut self.idle);
         stats.idle_frames_received += u64::from(idle);
-        let earned = stats.ack_eliciting_packets_sent - self.earned_at;
+        let earned = stats.ack_eliciting_packets_sent.saturating_sub(self.earned_at);
         self.earned_at += earned;
         self.credit = (self.credit + earned).min(MAX_CREDIT);
         let cost = u64::from(if frames > idle { idle.saturating_sub(FREE) } else { idle });

@@ -19,5 +19,8 @@ impl Connection {
         let slot = info.elsewhere.map_or(Some(Slot::Active), |tuple| self.paths.find(tuple));
         let answered = slot.is_some_and(|slot| self.paths.get_mut(slot).responses.push(data));
         self.stats.path_challenges_dropped += u64::from(!answered);
+        if answered {
+            self.floods.will_answer();
+        }
     }
 }

@@ -429,3 +429,21 @@ fn a_client_that_is_everywhere_is_not_followed_everywhere() {
     assert_eq!(hostile.victim().connection.stats().paths_refused, refused);
     assert_eq!(hostile.victim().connection.path().remote, hostile.path.remote);
 }
+
+/// The answer to a challenge asks for an acknowledgment, and pays for no other challenge.
+#[test]
+fn challenges_do_not_pay_for_each_other() {
+    let config = TransportConfig::builder().max_idle_frames_per_second(500).build().unwrap();
+    for victim in BOTH {
+        let mut hostile = settled(victim, config.clone());
+        let mut packets = 0;
+        while hostile.victim().closed().is_none() {
+            acknowledge_all(&mut hostile);
+            hostile.send(Level::OneRtt, &[PathChallenge { data: [1; 8] }.into()]);
+            packets += 1;
+            assert!(packets < 3_000, "{victim:?}");
+        }
+        assert!(packets >= 1_000, "{victim:?}: {packets}");
+        hostile.assert_closed(Code::PROTOCOL_VIOLATION, None);
+    }
+}
