@@ -36,8 +36,12 @@ async fn quinn_does_what_we_ask() {
         in_time(send.finish()).await.unwrap();
         connection.close(0_u8.into(), b"");
         let stats = in_time(serve).await.unwrap();
-        assert_eq!(stats.frame_rx.ack_frequency, 1);
-        if packets == 30 {
+        let asked = stats.frame_rx.ack_frequency;
+        if packets == 2 {
+            assert_eq!(asked, 1);
+        } else {
+            // As many as the window allows for: more when it has grown.
+            assert!((1..30).contains(&asked), "{asked}");
             let received = stats.udp_rx.datagrams;
             assert!(stats.frame_tx.acks * 10 < received, "{} of {received}", stats.frame_tx.acks);
         }
