@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) max_field_section_size: u64,
     /// How many requests a server lets run at once.
     pub(crate) max_concurrent_requests: usize,
+    /// How many requests a client may give up per second.
+    pub(crate) max_given_up_requests_per_second: u32,
     /// Whether reserved frames and streams are sent.
     pub(crate) grease: bool,
 }
@@ -41,6 +43,11 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         // More than servers of HTTP/1.1 let pass, and little enough to be held for each stream.
-        Self { max_field_section_size: 64 << 10, max_concurrent_requests: 256, grease: true }
+        Self {
+            max_field_section_size: 64 << 10,
+            max_concurrent_requests: 256,
+            max_given_up_requests_per_second: 1000,
+            grease: true,
+        }
     }
 }

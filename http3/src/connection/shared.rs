@@ -52,6 +52,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(quic: gannet::Connection, side: Side, config: Config) -> Arc<Self> {
+        let given_up = GivenUp::new(config.max_given_up_requests_per_second);
         Arc::new(Self {
             quic,
             side,
@@ -61,7 +62,7 @@ impl Shared {
             peer_max_field_section_size: AtomicU64::new(NONE),
             peer_goaway: watch::Sender::new(NONE),
             goaway: watch::Sender::new(NONE),
-            given_up: GivenUp::new(),
+            given_up,
             users: AtomicU64::new(0),
             returned: Notify::new(),
         })

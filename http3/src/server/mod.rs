@@ -82,6 +82,17 @@ impl Builder {
         self
     }
 
+    /// How many requests a client may give up per second that were not answered to their end. Default 1000; as many may come
+    /// at once, and `u32::MAX` means any number. More end the connection with H3_EXCESSIVE_LOAD: a request that is made and
+    /// given up at once costs its client nothing, and us the work of a service.
+    ///
+    /// The transport has a limit of its own for streams that are given up
+    /// ([`max_resets_per_second`](gannet::config::TransportConfigBuilder::max_resets_per_second)), with the same default.
+    pub fn max_given_up_requests_per_second(mut self, requests: u32) -> Self {
+        self.config.max_given_up_requests_per_second = requests;
+        self
+    }
+
     /// Whether reserved frames and streams are sent, which clients have to ignore (RFC 9114 §6.2.3, §7.2.8). Default on:
     /// what is never used cannot be used later.
     pub fn grease(mut self, on: bool) -> Self {

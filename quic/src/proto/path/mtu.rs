@@ -246,6 +246,7 @@ impl MtuDiscovery {
             return false;
         }
         self.current = late;
+        self.restart();
         self.search = if late < self.ceiling { Search::Active } else { Search::Paused(None) };
         self.black_hole_pause = (self.black_hole_pause / 2).max(BLACK_HOLE_PAUSE);
         true

@@ -18,6 +18,9 @@ const ROOM: usize = 64;
 /// The task hears of readers when they have taken so many bytes that it still counts as held.
 const STALE: usize = 64 << 10;
 
+/// And when they have taken all, if that was so much: less is not worth the wake.
+const STEP: usize = 16 << 10;
+
 /// From the task to any number of readers; bounded by bytes, and by policy.
 #[derive(Debug)]
 pub struct Incoming {
@@ -83,7 +86,7 @@ impl Incoming {
     /// For readers, after reading: true if the task is to look again how much there is.
     pub fn is_stale(&self) -> bool {
         let weight = self.weight.load(Ordering::Relaxed);
-        let stale = |known: usize| known >= weight + STALE;
+        let stale = |known: usize| known >= weight + STALE || (weight == 0 && known >= STEP);
         stale(self.known.load(Ordering::Relaxed)) && stale(self.known.swap(weight, Ordering::Relaxed))
     }
 
@@ -285,6 +288,11 @@ mod tests {
         assert!(queue.weight() > 3 * STALE);
         read(&queue, 1);
         assert!(queue.is_stale() && !queue.is_stale(), "once");
+        read(&queue, 2);
+        queue.deliver(&mut [vec![0; STEP].into()].into());
+        queue.weight();
+        read(&queue, 1);
+        assert!(queue.is_stale() && !queue.is_stale(), "all of that is gone");
     }
 
     #[test]
