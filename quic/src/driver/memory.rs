@@ -35,7 +35,7 @@ impl WindowUse {
     /// `window` is a small one. What leaves most of that unused makes no use of a larger one: a few bytes now and then, which
     /// cost a peer nothing, are not enough to keep it.
     fn observe(&mut self, now: Instant, received: u64, window: u64) {
-        if received - self.received >= (window / 4).max(1) {
+        if received.saturating_sub(self.received) >= (window / 4).max(1) {
             (self.received, self.at) = (received, now);
         }
         self.idle = now >= self.at + IDLE;
