@@ -111,7 +111,8 @@ impl Builder {
     }
 
     /// Begins HTTP/3 on a connection whose ALPN is `h3`. It may come from
-    /// [`Connecting::into_0rtt`](gannet::Connecting::into_0rtt): requests of early data carry [`EarlyData`]. A task is spawned that exchanges settings.
+    /// [`Connecting::into_0rtt`](gannet::Connecting::into_0rtt): requests of early data carry [`EarlyData`]. A task is
+    /// spawned that exchanges settings.
     ///
     /// # Errors
     /// The connection has ended.

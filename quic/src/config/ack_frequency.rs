@@ -14,8 +14,8 @@ pub enum AckFrequency {
     Unasked,
     /// What fits the path. While the congestion window holds fewer than 64 packets, nothing; beyond that, 32
     /// acknowledgments for each window, at least one for what the pacer lets out at once (what the path carries in two
-    /// milliseconds, at least 10 packets), and one for 64 packets at the least; a quarter of the round-trip time as the longest delay,
-    /// if that is shorter than the peer's own; and none on reordering that does not look like loss yet.
+    /// milliseconds, at least 10 packets), and one for 64 packets at the least; a quarter of the round-trip time as the
+    /// longest delay, if that is shorter than the peer's own; and none on reordering that does not look like loss yet.
     #[default]
     Adaptive,
     /// The same at all times.

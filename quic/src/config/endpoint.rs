@@ -168,7 +168,8 @@ impl EndpointConfigBuilder {
     /// with is counted apart, and has the same limit; a window on which hardly anything has arrived for 5 s counts for an
     /// eighth there.
     ///
-    /// Windows that connections begin with are not reserved, and what was promised to peers is kept: whoever has so many connections that the windows they begin with
+    /// Windows that connections begin with are not reserved, and what was promised to peers is kept: whoever has so many
+    /// connections that the windows they begin with
     /// ([`initial_receive_window`](super::TransportConfigBuilder::initial_receive_window)) do not fit, and reads from none
     /// of them, can still be made to hold more.
     pub fn memory_budget(mut self, bytes: u64) -> Self {

@@ -329,12 +329,13 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// How many frames the peer may send per second that change nothing (RFC 9000 §21.9): PING, empty STREAM and CRYPTO frames,
-    /// small pieces of data that were there before, limits that are no higher, ends of streams that have ended, BLOCKED frames, challenges, acknowledgments
-    /// of what was acknowledged, wishes for acknowledgments (IMMEDIATE_ACK, ACK_FREQUENCY). Default 10,000; twice as many may come at once, and `u32::MAX` means any number.
+    /// How many frames the peer may send per second that change nothing (RFC 9000 §21.9): PING, empty STREAM and CRYPTO
+    /// frames, small pieces of data that were there before, limits that are no higher, ends of streams that have ended,
+    /// BLOCKED frames, challenges, acknowledgments of what was acknowledged, wishes for acknowledgments (IMMEDIATE_ACK,
+    /// ACK_FREQUENCY). Default 10,000; twice as many may come at once, and `u32::MAX` means any number.
     ///
-    /// For each packet of ours that asks for an acknowledgment, answers to challenges aside, one more is allowed; a few in a packet that also has
-    /// other frames do not count. More end the connection with PROTOCOL_VIOLATION.
+    /// For each packet of ours that asks for an acknowledgment, answers to challenges aside, one more is allowed; a few in
+    /// a packet that also has other frames do not count. More end the connection with PROTOCOL_VIOLATION.
     pub fn max_idle_frames_per_second(mut self, frames: u32) -> Self {
         self.0.max_idle_frames_per_second = frames;
         self
